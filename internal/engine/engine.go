@@ -1,0 +1,75 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine is the contract of everything a request can reach: the secret
+// kinds (engine/kv, engine/cubbyhole, ...) and the server's own paths
+// (engine/sys, engine/token). Engines see sealed space, never the store.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Request is one request, as an engine sees it: it has passed the gate.
+type Request struct {
+	ID      string                     // request id
+	Op      policy.Capability          // what is wanted: read, list, create, update, patch, delete
+	Mount   string                     // where the engine is mounted: "secret/"
+	Path    string                     // below the mount: "data/app/db"
+	Data    map[string]json.RawMessage // the body's top-level fields, byte-exact; query parameters of reads as JSON strings
+	Body    io.Reader                  // the raw body, only for paths the engine declared as streaming
+	Query   map[string][]string
+	Subject *auth.Subject // nil only on unauthenticated paths
+	Token   string        // the clear token: engine/token and cubbyhole only
+	Remote  string        // peer address without port, or "unix"
+	Now     time.Time     // the store's clock
+}
+
+// Response is an engine's answer. nil means "nothing there" for reads and lists
+// (404) and "done" for writes (204).
+type Response struct {
+	Status   int               // 0: the usual one (200; 204 where Data is nil)
+	Data     any               // marshalled as "data" (or bare); json.RawMessage is kept byte-exact
+	Bare     bool              // answer Data itself, without the envelope
+	Flat     bool              // repeat Data's keys at the top level of the envelope
+	Raw      []byte            // not JSON: the body itself, with Header["Content-Type"]
+	Header   map[string]string // extra response headers
+	Warnings []string
+	Secret   *Secret         // a lease is to be recorded for it
+	Auth     *auth.Granted   // a token was issued
+	Duration time.Duration   // lease_duration shown without a lease (KV v1's refresh hint)
+	Wrapped  json.RawMessage // unwrap: the stored answer, to be sent verbatim
+}
+
+// Secret says how what was handed out is taken back (see package lease).
+type Secret struct {
+	LeaseID   string
+	TTL       time.Duration
+	Renewable bool
+}
+
+// Engine serves the paths below one mount.
+type Engine interface {
+	// Handle answers one request. Errors carry a fault.Kind.
+	Handle(ctx context.Context, req *Request) (*Response, error)
+	// Exists says whether a write to path would be an update (true) or a create.
+	// An engine that does not tell the two apart returns true.
+	Exists(ctx context.Context, path string) (bool, error)
+	// Special lists the paths that need special treatment.
+	Special() Special
+}
+
+// Special names paths (relative to the mount) the gate treats differently. A
+// trailing "*" matches any rest, "+" one segment.
+type Special struct {
+	Open      []string // no token needed (sys/seal-status, sys/unseal, ...)
+	Sudo      []string // "sudo" is needed on top of the capability
+	Sealed    []string // also served while sealed
+	Streaming []string // the body is passed on unread
+}

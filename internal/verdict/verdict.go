@@ -1,0 +1,116 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verdict judges: (evidence, rules, time) -> admit? retain? It is pure:
+// no clock, no network, no database. The same input gives the same verdict, byte
+// for byte, and the verdict carries the hashes of all three.
+package verdict
+
+import (
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
+)
+
+// Evidence is all that is known of a digest.
+type Evidence struct {
+	Image      Image                 `json:"image"`
+	OS         component.OS          `json:"os"`
+	Components []component.Component `json:"components"`
+	Facts      []component.Fact      `json:"facts"`
+	Findings   []finding.Finding     `json:"findings"`
+	Gaps       []finding.Gap         `json:"gaps"`
+	Problems   []component.Problem   `json:"problems"`
+	Channels   []Channel             `json:"channels"`   // the channels of golden images this digest stands in
+	Signatures []Signature           `json:"signatures"` // verified ones only; nil: nobody looked
+	Snapshot   string                `json:"snapshot"`   // of the advisory database; "": there is none
+	SnapshotAt time.Time             `json:"snapshotAt"` // when it was last synced
+}
+
+// Image is the image part of evidence, with the field names CEL rules use.
+type Image struct {
+	Name     string            `json:"name"`
+	ID       string            `json:"id"`
+	ChainID  string            `json:"chainId"`
+	Platform string            `json:"platform"`
+	Kind     string            `json:"kind"`
+	Created  time.Time         `json:"created"`
+	User     string            `json:"user"`
+	Labels   map[string]string `json:"labels"`
+	Ports    []string          `json:"ports"`
+	Base     string            `json:"base"`
+	Owner    string            `json:"owner"` // of the golden image, where it is one
+	Contact  string            `json:"contact"`
+}
+
+// Channel is a place in a golden image's line.
+type Channel struct {
+	Golden string    `json:"golden"`
+	Name   string    `json:"name"` // gold, silver, bronze, ...
+	Owner  string    `json:"owner"`
+	Since  time.Time `json:"since"`
+}
+
+// Signature is a verified signature.
+type Signature struct {
+	Key string `json:"key"`
+}
+
+// Answer is the outcome of one question.
+type Answer string
+
+// The answers. Unknown counts as no for admit, and as "keep, and shout" for retain.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "unknown"
+)
+
+// Action is what happens to what runs already when retain says no.
+type Action string
+
+// The actions.
+const (
+	Warn    Action = "warn"
+	Revoke  Action = "revoke"
+	Replace Action = "replace"
+)
+
+// Verdict is the judgement on one image in one environment.
+type Verdict struct {
+	Environment string    `json:"environment"`
+	Image       string    `json:"image"` // ID
+	Admit       Outcome   `json:"admit"`
+	Retain      Outcome   `json:"retain"`
+	At          time.Time `json:"at"`
+	Until       time.Time `json:"until,omitzero"` // when it next changes by itself (age, grace); zero: never
+	Hashes      Hashes    `json:"hashes"`
+}
+
+// Outcome is one of the two answers with its reasons.
+type Outcome struct {
+	Answer  Answer    `json:"answer"`
+	Action  Action    `json:"action,omitempty"` // retain only, where the answer is no
+	Reasons []Reason  `json:"reasons"`          // failed and unknown rules first, then warnings
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// Reason explains one rule.
+type Reason struct {
+	Rule     string    `json:"rule"`              // "vulnerabilities.maxCVSS", "age", "hygiene.root", ...
+	Answer   Answer    `json:"answer"`            // no, unknown; yes for a warning (in grace)
+	Text     string    `json:"text"`              // what, in one line
+	Evidence []string  `json:"evidence"`          // which: ids with package and version, paths
+	Owner    string    `json:"owner,omitempty"`   // who to call
+	Remedy   string    `json:"remedy"`            // the shortest way out
+	Deadline time.Time `json:"deadline,omitzero"` // in grace until then
+	Action   Action    `json:"action,omitempty"`
+}
+
+// Hashes name what was judged: "sha256:..." of the canonical JSON of each.
+type Hashes struct {
+	Evidence string `json:"evidence"`
+	Rules    string `json:"rules"`
+	Time     string `json:"time"`
+}
