@@ -77,4 +77,11 @@ type FeedState struct {
 	Records int       `json:"records"`
 	Newest  time.Time `json:"newest"` // the newest "modified" in it
 	Synced  time.Time `json:"synced"`
+	Bad     Bad       `json:"bad,omitzero"` // what could not be read: the feed is only in part here
+}
+
+// Bad tells of the records of a feed that could not be read.
+type Bad struct {
+	Count int      `json:"count"`
+	First []string `json:"first,omitempty"` // the first few, each with the reason
 }

@@ -1,0 +1,170 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package advisory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/store"
+)
+
+// fetchTime is how long one feed may take to arrive.
+const fetchTime = 30 * time.Minute
+
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout: fetchTime,
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   15 * time.Second,
+			ResponseHeaderTimeout: time.Minute,
+			// A file is a file: without this, a server's own gzip would change the hash.
+			DisableCompression: true,
+		},
+	}
+}
+
+func checkURL(from string) error {
+	u, err := url.Parse(from)
+	if err != nil || u.Host == "" {
+		return fault.New(fault.Invalid, "sync advisories: the URL is not understood")
+	}
+	return nil
+}
+
+// remote takes feeds over HTTP, each into a temporary file that is gone after.
+func (x *Index) remote(from string, client *http.Client) taker {
+	if client == nil {
+		client = newClient()
+	}
+	return func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error) {
+		// The tag belongs to the address it was given for.
+		address := strings.TrimSuffix(from, "/") + "/" + escape(f.path)
+		src := source{feed: f.feed, progress: progress}
+		tag, err := x.knownTag(ctx, f.feed, address)
+		if err != nil {
+			return Change{}, err
+		}
+		res, err := get(ctx, client, address, tag)
+		if err != nil {
+			return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", f.feed, err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		switch res.StatusCode {
+		case http.StatusNotModified:
+			c, _, err := x.unchanged(ctx, src, func(feedRow) bool { return true })
+			return c, err
+		case http.StatusNotFound, http.StatusGone:
+			return Change{}, fault.New(fault.NotFound, "fetch feed %s: %w", f.feed, fs.ErrNotExist)
+		case http.StatusOK:
+			src.etag = tagFor(address, res.Header.Get("ETag"))
+			return x.download(ctx, src, res)
+		}
+		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: the server answered %s", f.feed, res.Status)
+	}
+}
+
+func escape(path string) string {
+	return (&url.URL{Path: path}).EscapedPath()
+}
+
+// get asks for address unless it still has the given tag. Its errors leave the
+// address out: it may hold credentials.
+func get(ctx context.Context, client *http.Client, address, tag string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, errors.New("the URL is not understood")
+	}
+	if tag != "" {
+		req.Header.Set("If-None-Match", tag)
+	}
+	res, err := client.Do(req)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return nil, wrapped.Err
+	}
+	return res, err
+}
+
+func (x *Index) download(ctx context.Context, src source, res *http.Response) (Change, error) {
+	tmp, err := os.CreateTemp("", "goldkeep-feed-*")
+	if err != nil {
+		return Change{}, fault.New(fault.Internal, "fetch feed %s: %w", src.feed, err)
+	}
+	defer func() {
+		_ = tmp.Close()
+		_ = os.Remove(tmp.Name())
+	}()
+	in := &counter{r: io.LimitReader(res.Body, MaxFeed+1), total: int(res.ContentLength), report: src.progress}
+	size, err := io.Copy(tmp, in)
+	if err != nil {
+		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", src.feed, err)
+	}
+	if size > MaxFeed {
+		return Change{}, fault.New(fault.TooLarge, "fetch feed %s: over %d bytes", src.feed, int64(MaxFeed))
+	}
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return Change{}, fault.New(fault.Internal, "fetch feed %s: %w", src.feed, err)
+	}
+	return x.importFile(ctx, src, tmp, size)
+}
+
+// counter reports how much was read, once a MiB.
+type counter struct {
+	r           io.Reader
+	done, total int
+	report      func(done, total int)
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if before := c.done >> 20; (c.done+n)>>20 > before && c.report != nil {
+		c.report(c.done+n, c.total)
+	}
+	c.done += n
+	return n, err
+}
+
+// tagFor joins a tag with its address (hashed: it may hold credentials).
+func tagFor(address, tag string) string {
+	if tag == "" || len(tag) > maxName {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(address))
+	return hex.EncodeToString(sum[:8]) + " " + tag
+}
+
+// knownTag returns the tag the feed had when it was last taken from address.
+func (x *Index) knownTag(ctx context.Context, feed, address string) (string, error) {
+	var tag string
+	err := x.st.View(ctx, func(tx store.Tx) error {
+		tag = ""
+		old, known, err := x.feed(ctx, tx, feed)
+		if err == nil && known && old.reader == readerVersion {
+			tag = old.etag
+		}
+		return err
+	})
+	if err != nil {
+		return "", fault.New(fault.KindOf(err), "read feed %s: %w", feed, err)
+	}
+	where, tag, _ := strings.Cut(tag, " ")
+	if tagFor(address, tag) != where+" "+tag {
+		return "", nil
+	}
+	return tag, nil
+}

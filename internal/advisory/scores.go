@@ -1,0 +1,187 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package advisory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/store"
+)
+
+// The names of the two feeds that say something about CVEs, not packages.
+const (
+	FeedKEV  = "kev"
+	FeedEPSS = "epss"
+)
+
+// ImportKEV reads CISA's catalogue of known exploited vulnerabilities (JSON). The
+// Change's keys are the packages whose records name a CVE that came, left or changed.
+func (x *Index) ImportKEV(ctx context.Context, r io.Reader) (Change, error) {
+	x.imports.Lock()
+	defer x.imports.Unlock()
+	return x.importScores(ctx, source{feed: FeedKEV}, r)
+}
+
+// ImportEPSS reads a list of EPSS scores (CSV, plain or gzip). The Change's keys
+// are the packages whose records name a CVE with a new, changed or lost score.
+func (x *Index) ImportEPSS(ctx context.Context, r io.Reader) (Change, error) {
+	x.imports.Lock()
+	defer x.imports.Unlock()
+	return x.importScores(ctx, source{feed: FeedEPSS}, r)
+}
+
+func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Change, error) {
+	raw, err := readAll(r, maxScores)
+	if err != nil {
+		return Change{}, fault.New(fault.KindOf(err), "import feed %s: %w", src.feed, err)
+	}
+	hash, err := hashOf(bytes.NewReader(raw))
+	if err != nil {
+		return Change{}, err
+	}
+	im, same, err := x.begin(ctx, src, hash)
+	if err != nil || same {
+		return im.change, err
+	}
+	scores, err := im.parseScores(raw)
+	if err != nil {
+		return Change{}, err
+	}
+	if err := im.writeScores(ctx, scores); err != nil {
+		return Change{}, fault.New(fault.KindOf(err), "import feed %s: %w", src.feed, err)
+	}
+	return im.change, nil
+}
+
+func (im *run) parseScores(raw []byte) (map[string]Score, error) {
+	if im.src.feed == FeedKEV {
+		scores, err := ParseKEV(bytes.NewReader(raw))
+		return scores, err
+	}
+	scores, bad, err := ParseEPSS(bytes.NewReader(raw))
+	if bad > 0 {
+		im.change.Bad = Bad{Count: bad, First: []string{fmt.Sprintf("%d lines not understood", bad)}}
+	}
+	return scores, err
+}
+
+// scoreChange is one CVE whose state differs from what is held; body "" is gone.
+type scoreChange struct{ cve, body string }
+
+// writeScores writes what differs, in batches, and the feed's row last.
+func (im *run) writeScores(ctx context.Context, scores map[string]Score) error {
+	changes, err := im.compareScores(ctx, scores)
+	if err != nil {
+		return err
+	}
+	for done := 0; done < len(changes); done += batch {
+		part := changes[done:min(done+batch, len(changes))]
+		if err := im.x.st.Update(ctx, func(tx store.Tx) error { return im.writeScoreBatch(ctx, tx, part) }); err != nil {
+			return err
+		}
+		if im.src.progress != nil {
+			im.src.progress(done+len(part), len(changes))
+		}
+	}
+	im.change.Records = len(scores)
+	im.change.Newest = im.now
+	if err := im.x.st.Update(ctx, func(tx store.Tx) error { return im.saveFeed(ctx, tx) }); err != nil {
+		return err
+	}
+	return im.loadKeys(ctx)
+}
+
+func (im *run) compareScores(ctx context.Context, scores map[string]Score) ([]scoreChange, error) {
+	var changes []scoreChange
+	err := im.x.st.View(ctx, func(tx store.Tx) error {
+		changes = nil
+		held := map[string]string{}
+		if err := store.Each(ctx, tx, func(row store.Row) error {
+			var cve, body string
+			err := row.Scan(&cve, &body)
+			held[cve] = body
+			return err
+		}, `SELECT cve, body FROM advisory_scores WHERE feed = ?`, im.src.feed); err != nil {
+			return err
+		}
+		for cve, s := range scores {
+			body, err := scoreBody(im.src.feed, s)
+			if err != nil {
+				return err
+			}
+			if held[cve] != body {
+				changes = append(changes, scoreChange{cve, body})
+			}
+		}
+		for cve := range held {
+			if _, stays := scores[cve]; !stays {
+				changes = append(changes, scoreChange{cve, ""})
+			}
+		}
+		im.countScores(changes, held)
+		return nil
+	})
+	slices.SortFunc(changes, func(a, b scoreChange) int { return bytes.Compare([]byte(a.cve), []byte(b.cve)) })
+	return changes, err
+}
+
+func (im *run) countScores(changes []scoreChange, held map[string]string) {
+	im.change.Added, im.change.Changed, im.change.Removed = 0, 0, 0
+	for _, c := range changes {
+		switch {
+		case c.body == "":
+			im.change.Removed++
+		case held[c.cve] == "":
+			im.change.Added++
+		default:
+			im.change.Changed++
+		}
+	}
+}
+
+// scoreBody holds a feed's own fields only, so that both can be read into one Score.
+func scoreBody(feed string, s Score) (string, error) {
+	var v any = struct {
+		EPSS       float64 `json:"epss"`
+		Percentile float64 `json:"percentile"`
+	}{s.EPSS, s.Percentile}
+	if feed == FeedKEV {
+		v = map[string]any{"exploited": true, "added": s.Added, "due": s.Due, "ransomware": s.Ransomware}
+	}
+	body, err := json.Marshal(v)
+	return string(body), err
+}
+
+func (im *run) writeScoreBatch(ctx context.Context, tx store.Tx, changes []scoreChange) error {
+	for _, c := range changes {
+		query, args := `INSERT INTO advisory_scores (body, feed, cve) VALUES (?, ?, ?)
+			ON CONFLICT (feed, cve) DO UPDATE SET body = excluded.body`, []any{c.body, im.src.feed, c.cve}
+		if c.body == "" {
+			query, args = `DELETE FROM advisory_scores WHERE feed = ? AND cve = ?`, args[1:]
+		}
+		if _, err := tx.Exec(ctx, query, args...); err != nil {
+			return err
+		}
+		// A record speaks of a CVE as its alias, or (OSV: some feeds) by its own ID.
+		if _, err := tx.Exec(ctx, `INSERT INTO advisory_touched (feed, ecosystem, name)
+			SELECT DISTINCT ?, k.ecosystem, k.name FROM advisory_aliases a
+			JOIN advisory_keys k ON k.feed = a.feed AND k.id = a.id WHERE a.alias = ?
+			ON CONFLICT DO NOTHING`, im.src.feed, c.cve); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO advisory_touched (feed, ecosystem, name)
+			SELECT DISTINCT ?, k.ecosystem, k.name FROM advisory_records r
+			JOIN advisory_keys k ON k.feed = r.feed AND k.id = r.id WHERE r.id = ?
+			ON CONFLICT DO NOTHING`, im.src.feed, c.cve); err != nil {
+			return err
+		}
+	}
+	return nil
+}

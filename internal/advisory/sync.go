@@ -1,0 +1,227 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package advisory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/store"
+)
+
+// DefaultEcosystems are the feeds fetched from a URL where none are named.
+var DefaultEcosystems = []string{
+	"AlmaLinux", "Alpine", "Chainguard", "Debian", "Go", "Maven", "NuGet", "Packagist", "PyPI",
+	"Red Hat", "Rocky Linux", "RubyGems", "SUSE", "Ubuntu", "Wolfi", "crates.io", "npm", "openSUSE",
+}
+
+// SyncOptions are the wishes of a caller of Sync. The zero value is useful.
+type SyncOptions struct {
+	Ecosystems []string                            // which feeds; none: all of a folder, DefaultEcosystems of a URL
+	Client     *http.Client                        // for a URL; nil: one with timeouts
+	Progress   func(feed string, done, total int)  // records; while fetching, bytes with total -1 where unknown
+	OnChange   func(context.Context, Change) error // after each feed; its keys are settled when it returns nil
+}
+
+// SyncReport says what a sync did, feed by feed in the order taken.
+type SyncReport struct {
+	Changes []Change     `json:"changes"`
+	Failed  []FailedFeed `json:"failed,omitempty"` // the others were taken all the same
+}
+
+// FailedFeed is a feed that could not be taken; what was held of it stays.
+type FailedFeed struct {
+	Feed   string `json:"feed"`
+	Reason string `json:"reason"`
+}
+
+// Sync brings the index up to a folder or an http(s) URL laid out as the public
+// OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv (or epss.csv.gz)
+// beside them where present. What did not change since the last sync is not read
+// (folder: size, time, then hash) and not fetched (URL: ETag) again.
+//
+// A feed that fails does not stop the others; it is named in the report, and the
+// error returned tells of it. A folder with no feed at all is an error.
+func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncReport, error) {
+	x.imports.Lock()
+	defer x.imports.Unlock()
+	take := x.folder(from)
+	feeds := o.Ecosystems
+	if isURL(from) {
+		if err := checkURL(from); err != nil {
+			return SyncReport{}, err
+		}
+		take = x.remote(from, o.Client)
+		if len(feeds) == 0 {
+			feeds = DefaultEcosystems
+		}
+	} else if len(feeds) == 0 {
+		var err error
+		if feeds, err = feedsIn(from); err != nil {
+			return SyncReport{}, err
+		}
+	}
+	files := make([]feedFile, 0, len(feeds)+3)
+	for _, f := range feeds {
+		files = append(files, feedFile{feed: f, path: f + "/all.zip"})
+	}
+	files = append(files,
+		feedFile{feed: FeedKEV, path: "kev.json", optional: true},
+		feedFile{feed: FeedEPSS, path: "epss.csv", optional: true},
+		feedFile{feed: FeedEPSS, path: "epss.csv.gz", optional: true})
+	return x.syncAll(ctx, files, take, o)
+}
+
+// feedFile is one file of the layout.
+type feedFile struct {
+	feed, path string
+	optional   bool
+}
+
+// taker imports one file of the layout. It returns fs.ErrNotExist where there is
+// no such file.
+type taker func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error)
+
+func (x *Index) syncAll(ctx context.Context, files []feedFile, take taker, o SyncOptions) (SyncReport, error) {
+	var report SyncReport
+	taken := map[string]bool{}
+	var failures []error
+	for _, f := range files {
+		if taken[f.feed] {
+			continue
+		}
+		progress := func(done, total int) {
+			if o.Progress != nil {
+				o.Progress(f.feed, done, total)
+			}
+		}
+		change, err := take(ctx, f, progress)
+		if errors.Is(err, fs.ErrNotExist) && f.optional {
+			continue
+		}
+		taken[f.feed] = true
+		if err == nil && o.OnChange != nil {
+			err = x.tell(ctx, change, o.OnChange)
+		}
+		if ctx.Err() != nil {
+			return report, fault.New(fault.Unavailable, "sync advisories: %w", ctx.Err())
+		}
+		if err != nil {
+			report.Failed = append(report.Failed, FailedFeed{f.feed, fault.Public(err)})
+			failures = append(failures, err)
+			continue
+		}
+		report.Changes = append(report.Changes, change)
+	}
+	if len(failures) > 0 {
+		return report, fault.New(fault.KindOf(failures[0]), "sync advisories: %d of %d feeds failed: %w",
+			len(failures), len(failures)+len(report.Changes), failures[0])
+	}
+	return report, nil
+}
+
+func (x *Index) tell(ctx context.Context, c Change, onChange func(context.Context, Change) error) error {
+	if err := onChange(ctx, c); err != nil {
+		return err
+	}
+	return x.Settle(ctx, c)
+}
+
+// feedsIn lists the folders that hold an all.zip.
+func feedsIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "read advisories: %w", err)
+	}
+	var feeds []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "all.zip")); err == nil {
+			feeds = append(feeds, e.Name())
+		}
+	}
+	if len(feeds) == 0 {
+		return nil, fault.New(fault.Invalid, "no advisories in %s", dir).
+			WithHint("expected the layout of the OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv if you have them")
+	}
+	slices.Sort(feeds)
+	return feeds, nil
+}
+
+func (x *Index) folder(dir string) taker {
+	return func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error) {
+		name := filepath.Join(dir, filepath.FromSlash(f.path))
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Change{}, fault.New(fault.NotFound, "no feed %s: %w", f.feed, err)
+		}
+		if err != nil {
+			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", f.feed, err)
+		}
+		src := source{feed: f.feed, progress: progress, file: fileMark(name, info)}
+		if c, same, err := x.unchanged(ctx, src, func(old feedRow) bool { return old.file == src.file }); err != nil || same {
+			return c, err
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", f.feed, err)
+		}
+		defer func() { _ = file.Close() }()
+		return x.importFile(ctx, src, file, info.Size())
+	}
+}
+
+// fileMark changes when a file is written to, and differs between folders.
+func fileMark(name string, info fs.FileInfo) string {
+	full, err := filepath.Abs(name)
+	if err != nil {
+		full = name
+	}
+	return fmt.Sprintf("%s %d %d", tagFor(full, "file"), info.Size(), info.ModTime().UnixNano())
+}
+
+func (x *Index) importFile(ctx context.Context, src source, file *os.File, size int64) (Change, error) {
+	if src.feed == FeedKEV || src.feed == FeedEPSS {
+		return x.importScores(ctx, src, file)
+	}
+	return x.importZip(ctx, src, file, size)
+}
+
+// unchanged settles without reading it that a feed is the one held.
+func (x *Index) unchanged(ctx context.Context, src source, same func(feedRow) bool) (Change, bool, error) {
+	var old feedRow
+	var known bool
+	err := x.st.View(ctx, func(tx store.Tx) error {
+		var err error
+		old, known, err = x.feed(ctx, tx, src.feed)
+		return err
+	})
+	if err != nil {
+		return Change{}, false, fault.New(fault.KindOf(err), "read feed %s: %w", src.feed, err)
+	}
+	if !known || old.reader != readerVersion || !same(old) {
+		return Change{}, false, nil
+	}
+	if src.etag == "" {
+		src.etag = old.etag
+	}
+	im := &run{x: x, src: src, now: x.st.Now(), change: Change{
+		Feed: src.feed, Unchanged: true, Records: old.Records, Newest: old.Newest, Bad: old.Bad,
+	}}
+	if err := im.touch(ctx); err != nil {
+		return Change{}, false, err
+	}
+	return im.change, true, nil
+}
+
+func isURL(from string) bool {
+	return strings.HasPrefix(from, "https://") || strings.HasPrefix(from, "http://")
+}
