@@ -11,6 +11,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -32,6 +33,18 @@ type Image struct {
 	Layers      []Layer           // lowest first
 	Warnings    []string          // "two index.json: the first was used", ...
 	Kind        Kind
+
+	closers []io.Closer // what Close gives back
+}
+
+// Close gives back the files behind the image. Layers cannot be opened after it.
+func (i *Image) Close() error {
+	var errs []error
+	for _, c := range i.closers {
+		errs = append(errs, c.Close())
+	}
+	i.closers = nil
+	return errors.Join(errs...)
 }
 
 // Kind tells an image from a plain executable.
@@ -80,4 +93,6 @@ type Limits struct {
 	FileBytes   int64 // one file that must be read whole; default 256 MiB (larger executables are streamed to a bounded temporary file)
 	ConfigBytes int64 // config, manifest or index; default 4 MiB
 	Layers      int   // default 256
+
+	ArchiveBytes int64 // an archive that has to be copied to a temporary file (compressed, or sent by an engine); default 32 GiB
 }
