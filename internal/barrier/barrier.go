@@ -54,7 +54,8 @@ type Writer interface {
 // Space is a part of the tree: all that a room or an engine may touch. Paths are
 // relative to it; groups are its own too.
 type Space interface {
-	// View runs fn on one point in time.
+	// View runs fn on one point in time. fn may run more than once: it must return
+	// the errors of its calls, and only look at results once they came without one.
 	View(ctx context.Context, fn func(Reader) error) error
 	// Update runs fn in one durable transaction; like store.Store.Update, fn may
 	// run more than once.
