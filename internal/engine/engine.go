@@ -72,4 +72,17 @@ type Special struct {
 	Sudo      []string // "sudo" is needed on top of the capability
 	Sealed    []string // also served while sealed
 	Streaming []string // the body is passed on unread
+	Pure      []string // reads and lists here change nothing: one audit record is enough
+}
+
+// Keys is the answer to a list.
+type Keys struct {
+	Keys []string `json:"keys"`
+}
+
+// Wrappable reports whether an answer may be kept for later: it says something,
+// is no error, and is not an answer that was just unwrapped.
+func (r *Response) Wrappable() bool {
+	return r != nil && r.Status < 400 && !r.Bare && r.Raw == nil && r.Wrapped == nil &&
+		(r.Data != nil || r.Auth != nil || r.Secret != nil)
 }

@@ -1,0 +1,203 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// Fields reads the top-level fields of a request's body in the forms that
+// clients are known to send: a number as a number or as text, a list as an
+// array or as text with commas, a duration as seconds or as text. The first
+// field that cannot be read is kept as the error; later reads go on.
+type Fields struct {
+	data map[string]json.RawMessage
+	err  error
+}
+
+// Read starts reading a request's fields.
+func Read(req *Request) *Fields { return &Fields{data: req.Data} }
+
+// Err is the first problem met, of kind fault.Invalid.
+func (f *Fields) Err() error { return f.err }
+
+// Has reports whether a field is there and not null.
+func (f *Fields) Has(name string) bool {
+	raw, ok := f.data[name]
+	return ok && string(raw) != "null"
+}
+
+// Raw is a field as it was sent, or nil.
+func (f *Fields) Raw(name string) json.RawMessage { return f.data[name] }
+
+// Text is a field as text. Numbers and booleans are taken as they were written.
+func (f *Fields) Text(name string) string {
+	if !f.Has(name) {
+		return ""
+	}
+	s, ok := scalar(f.data[name])
+	if !ok {
+		f.fail(name, "text")
+	}
+	return s
+}
+
+// Int is a field as a whole number, or fallback where it is missing or empty.
+func (f *Fields) Int(name string, fallback int) int {
+	s := strings.TrimSpace(f.Text(name))
+	if s == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		f.fail(name, "a whole number")
+		return fallback
+	}
+	return n
+}
+
+// Bool is a field as yes or no, or fallback where it is missing or empty.
+func (f *Fields) Bool(name string, fallback bool) bool {
+	s := f.Text(name)
+	if s == "" {
+		return fallback
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		f.fail(name, "true or false")
+		return fallback
+	}
+	return b
+}
+
+// Duration is a field as a duration, or 0 where it is missing or empty.
+func (f *Fields) Duration(name string) time.Duration {
+	d, err := ParseDuration(f.Text(name))
+	if err != nil {
+		f.fail(name, `a duration such as 90, "90s", "1h30m" or "5d"`)
+	}
+	return d
+}
+
+// List is a field as a list of texts: an array, or one text with commas.
+func (f *Fields) List(name string) []string {
+	if !f.Has(name) {
+		return nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(f.data[name], &items) != nil {
+		return split(f.Text(name))
+	}
+	list := make([]string, 0, len(items))
+	for _, item := range items {
+		s, ok := scalar(item)
+		if !ok {
+			f.fail(name, "a list of texts")
+			return nil
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// Map is a field as a map of texts.
+func (f *Fields) Map(name string) map[string]string {
+	if !f.Has(name) {
+		return nil
+	}
+	var items map[string]json.RawMessage
+	if json.Unmarshal(f.data[name], &items) != nil {
+		f.fail(name, "an object with texts")
+		return nil
+	}
+	texts := make(map[string]string, len(items))
+	for k, item := range items {
+		s, ok := scalar(item)
+		if !ok {
+			f.fail(name, "an object with texts")
+			return nil
+		}
+		texts[k] = s
+	}
+	return texts
+}
+
+// Object is a field's own fields, empty where it is missing.
+func (f *Fields) Object(name string) *Fields {
+	inner := &Fields{}
+	if f.Has(name) && json.Unmarshal(f.data[name], &inner.data) != nil {
+		f.fail(name, "an object")
+	}
+	return inner
+}
+
+func (f *Fields) fail(name, want string) {
+	if f.err == nil {
+		f.err = fault.New(fault.Invalid, "field %q must be %s", name, want)
+	}
+}
+
+// scalar is the text of a JSON string, number, boolean or null.
+func scalar(raw json.RawMessage) (string, bool) {
+	text := strings.TrimSpace(string(raw))
+	switch {
+	case text == "" || text[0] == '{' || text[0] == '[':
+		return "", false
+	case text == "null":
+		return "", true
+	case text[0] != '"':
+		return text, true
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+func split(text string) []string {
+	var list []string
+	for _, s := range strings.Split(text, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// maxDuration keeps sums with the clock far from overflow.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
+// ParseDuration reads seconds ("90"), Go's notation ("1h30m") or days ("5d").
+// Empty is 0. Negative ones and those over a hundred years are errors.
+func ParseDuration(text string) (time.Duration, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := parseDuration(text)
+	if err != nil || d < 0 || d > maxDuration {
+		return 0, fault.New(fault.Invalid, "not a duration: want 90, \"90s\", \"1h30m\" or \"5d\"")
+	}
+	return d, nil
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	unit := time.Second
+	number := text
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		unit, number = 24*time.Hour, days
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return time.ParseDuration(text)
+	}
+	if n > int64(maxDuration/unit) {
+		return maxDuration + 1, nil
+	}
+	return time.Duration(n) * unit, nil
+}

@@ -1,0 +1,295 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gate is the one line every request walks, whichever door it came
+// through: Handle, in this file, read from top to bottom.
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/audit"
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Tokens is what the gate asks of package auth.
+type Tokens interface {
+	// Subject says who holds a token; a token that is not valid is fault.Denied.
+	Subject(ctx context.Context, token string) (*auth.Subject, error)
+	// Proof says, also while sealed, whether a token was one of ours.
+	Proof(ctx context.Context, token string) (bool, error)
+	// RevokeAccessor takes back a token just issued.
+	RevokeAccessor(ctx context.Context, accessor string) error
+}
+
+// Policies compiles the policies of a subject.
+type Policies interface {
+	Set(ctx context.Context, names []string) (policy.Set, error)
+}
+
+// Leases is what the gate asks of package lease.
+type Leases interface {
+	Revoke(ctx context.Context, id string) error
+}
+
+// Barrier says whether the secrets can be reached.
+type Barrier interface {
+	barrier.Keys
+	Sealed() bool
+}
+
+// Options are the parts a Gate is made of. All are needed.
+type Options struct {
+	Barrier  Barrier
+	Mounts   *engine.Mounts
+	Tokens   Tokens
+	Policies Policies
+	Leases   Leases
+	Wrapping *engine.Wrapping
+	Audit    audit.Log
+	Now      func() time.Time // the store's clock
+	Logger   *slog.Logger
+}
+
+// Gate passes requests to engines, and their answers back.
+type Gate struct{ o Options }
+
+// New makes a gate.
+func New(o Options) *Gate { return &Gate{o: o} }
+
+// Request is one request, as a door understood it.
+type Request struct {
+	Op      policy.Capability          // policy.Update for every write: the gate finds out whether it is a create
+	Path    string                     // "secret/data/app", "api/v1/images": no leading slash
+	Data    map[string]json.RawMessage // the body's fields; of reads, the query
+	Query   map[string][]string
+	Token   string
+	WrapTTL time.Duration // 0: the answer is not wrapped
+	Remote  string        // peer address without port, or "unix"
+	Body    io.Reader     // only where Streams says so
+}
+
+// Response is what a door sends back.
+type Response struct {
+	ID     string // of the request
+	Op     policy.Capability
+	Answer *engine.Response // nil: nothing there (read, list), or done (all else)
+	Wrap   *engine.Wrap     // sent instead of the answer
+}
+
+// walk is one request on its way.
+type walk struct {
+	*Request
+	id       string
+	now      time.Time
+	slot     *engine.Slot
+	below    string // the path below the mount
+	op       policy.Capability
+	open     bool // no token needed
+	pure     bool // changes nothing
+	subject  *auth.Subject
+	decision policy.Decision
+	served   bool // the engine has been reached
+	answer   *engine.Response
+	wrap     *engine.Wrap
+}
+
+// Handle answers one request. No answer leaves that is not in the audit log:
+// where the log cannot be written, the caller gets an error and what was handed
+// out is taken back.
+func (g *Gate) Handle(ctx context.Context, req *Request) (*Response, error) {
+	w := g.begin(req)
+	err := g.steps(ctx, w)
+	if auditErr := g.conclude(ctx, w, err); auditErr != nil {
+		err = auditErr
+	}
+	if err != nil {
+		g.takeBack(ctx, w)
+		return nil, err
+	}
+	return &Response{ID: w.id, Op: w.op, Answer: w.answer, Wrap: w.wrap}, nil
+}
+
+// steps are the stations of a request; the first that fails ends it.
+func (g *Gate) steps(ctx context.Context, w *walk) error {
+	for _, step := range [...]func(context.Context, *walk) error{
+		g.route,    // which engine serves the path? while sealed: may it?
+		g.identify, // whose token is it?
+		g.decide,   // do the token's policies allow this?
+		g.announce, // a change is in the audit log before it happens
+		g.serve,    // the engine does it
+		g.cover,    // the answer is wrapped, if that was asked for
+	} {
+		if err := step(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Gate) begin(req *Request) *walk {
+	w := &walk{Request: req, id: newID(), now: g.o.Now(), op: req.Op}
+	if (w.op == policy.List || w.op == policy.Scan) && !strings.HasSuffix(req.Path, "/") {
+		clone := *req
+		clone.Path += "/"
+		w.Request = &clone
+	}
+	return w
+}
+
+// route finds the engine. A path nobody serves is no error yet: whether the
+// caller may know that is for decide to say.
+func (g *Gate) route(ctx context.Context, w *walk) (err error) {
+	if err := checkPath(w.Path); err != nil {
+		return err
+	}
+	if w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path); err != nil {
+		return sealedOr(err)
+	}
+	if w.slot != nil {
+		special := &w.slot.Special
+		w.open = engine.MatchPath(special.Open, w.below)
+		w.pure = (w.op == policy.Read || w.op == policy.List) && engine.MatchPath(special.Pure, w.below)
+	}
+	if g.o.Barrier.Sealed() && (w.slot == nil || !engine.MatchPath(w.slot.Special.Sealed, w.below)) {
+		return errSealed
+	}
+	return nil
+}
+
+// identify finds out who is asking. While sealed nobody can be known; then
+// evidence is shown to those who prove that they hold one of our tokens.
+func (g *Gate) identify(ctx context.Context, w *walk) (err error) {
+	switch {
+	case w.open:
+		return nil
+	case w.Token == "":
+		return errDenied.WithHint("send a token")
+	case !g.o.Barrier.Sealed():
+		w.subject, err = g.o.Tokens.Subject(ctx, w.Token)
+		return sealedOr(err)
+	case w.op != policy.Read && w.op != policy.List:
+		return errSealed
+	}
+	ours, err := g.o.Tokens.Proof(ctx, w.Token)
+	if err == nil && !ours {
+		err = errDenied
+	}
+	return err
+}
+
+// decide asks the subject's policies. Only who may use the path learns that
+// nothing is mounted there.
+func (g *Gate) decide(ctx context.Context, w *walk) error {
+	if w.subject != nil {
+		set, err := g.o.Policies.Set(ctx, w.subject.Policies)
+		if err != nil {
+			return sealedOr(err)
+		}
+		if err := g.judge(ctx, w, set); err != nil {
+			return err
+		}
+		if !w.decision.Allowed {
+			return errDenied
+		}
+	}
+	if w.slot == nil {
+		return fault.New(fault.NotFound, "no handler for route %q. route entry not found.", w.Path)
+	}
+	return nil
+}
+
+// judge finds the decision. A write is a create or an update; the engine is
+// only asked which where that makes a difference.
+func (g *Gate) judge(ctx context.Context, w *walk, set policy.Set) error {
+	q := policy.Query{Path: w.Path, Need: w.op, Fields: w.Data, WrapTTL: w.WrapTTL}
+	q.Sudo = w.slot != nil && engine.MatchPath(w.slot.Special.Sudo, w.below)
+	w.decision = set.Decide(q)
+	if w.op != policy.Update || w.slot == nil {
+		return nil
+	}
+	q.Need = policy.Create
+	create := set.Decide(q)
+	if create.Allowed == w.decision.Allowed {
+		return nil
+	}
+	exists, err := w.slot.Engine.Exists(ctx, w.below)
+	if err == nil && !exists {
+		w.op, w.decision = policy.Create, create
+	}
+	return err
+}
+
+// serve lets the engine answer.
+func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
+	w.served = true
+	w.answer, err = w.slot.Engine.Handle(ctx, &engine.Request{
+		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
+		Data: w.Data, Body: w.Body, Query: w.Query,
+		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now,
+	})
+	return sealedOr(err)
+}
+
+// tokenForEngine is the clear token, for the fixed engines only: no secret
+// engine needs it.
+func (w *walk) tokenForEngine() string {
+	if w.slot.Fixed {
+		return w.Token
+	}
+	return ""
+}
+
+// cover keeps the answer for whoever brings the token that is sent instead.
+func (g *Gate) cover(ctx context.Context, w *walk) error {
+	if w.WrapTTL <= 0 || !w.answer.Wrappable() {
+		return nil
+	}
+	about := engine.Wrap{TTL: w.WrapTTL, Path: w.Path}
+	if w.answer.Auth != nil {
+		about.WrappedAccessor = w.answer.Auth.Accessor
+	}
+	kept := &Response{ID: w.id, Op: w.op, Answer: w.answer}
+	body, err := kept.AppendEnvelope(nil)
+	if err != nil {
+		return err
+	}
+	w.wrap, err = g.o.Wrapping.Keep(ctx, body, about)
+	return err
+}
+
+// takeBack undoes what was handed out in an answer that will not leave. The
+// caller may have hung up; that does not stop it.
+func (g *Gate) takeBack(ctx context.Context, w *walk) {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	if w.answer != nil && w.answer.Auth != nil {
+		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
+	}
+	if w.answer != nil && w.answer.Secret != nil {
+		errs = append(errs, g.o.Leases.Revoke(ctx, w.answer.Secret.LeaseID))
+	}
+	if w.wrap != nil {
+		errs = append(errs, g.o.Wrapping.Discard(ctx, w.wrap.Token))
+	}
+	for _, err := range errs {
+		if err != nil {
+			g.o.Logger.Error("take back what an unsent answer held", "request", w.id, "error", fault.Public(err))
+		}
+	}
+}
+
+// Streams reports whether the engine wants a request's body unread.
+func (g *Gate) Streams(ctx context.Context, path string) bool {
+	slot, below, err := g.o.Mounts.Resolve(ctx, path)
+	return err == nil && slot != nil && engine.MatchPath(slot.Special.Streaming, below)
+}

@@ -1,0 +1,192 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/goldkeep/goldkeep/internal/audit"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// What the audit log holds of a request:
+//
+//   - a change leaves two records, "request" before the engine is reached and
+//     "response" before the answer leaves, so that no effect is unrecorded;
+//   - a read that changes nothing has no effect but its answer, so "response"
+//     is enough, and a request that never reached an engine leaves just that;
+//   - an open read that changes nothing (health, seal status) is no decision
+//     and leaves none.
+//
+// Names stand in a record blinded or sealed only. While the barrier is sealed
+// neither can be made; then a record says what was asked for without the path.
+
+// purpose names the gate's keys.
+const purpose = "audit"
+
+// announce records a change before it happens.
+func (g *Gate) announce(ctx context.Context, w *walk) error {
+	if w.pure {
+		return nil
+	}
+	return g.append(ctx, w, audit.Record{Kind: "request", Answer: "allow", Reason: w.decision.Reason})
+}
+
+// conclude records how a request ended, before the answer leaves. A change is
+// on disk then; a client that has hung up does not stop the record.
+func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
+	if err == nil && w.open && w.pure {
+		return nil
+	}
+	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: w.served && !w.pure}
+	switch {
+	case fault.Is(err, fault.Denied):
+		rec.Answer = "deny"
+		if w.decision.Reason == "" || w.decision.Allowed {
+			rec.Reason = fault.Denied.String()
+		}
+	case err != nil:
+		rec.Answer, rec.Reason = "error", fault.KindOf(err).String()
+	}
+	return g.append(context.WithoutCancel(ctx), w, rec)
+}
+
+// append completes a record with what the walk knows and writes it.
+func (g *Gate) append(ctx context.Context, w *walk, rec audit.Record) error {
+	rec.ID, rec.Op, rec.Remote = w.id, string(w.op), w.Remote
+	if w.slot != nil {
+		rec.Mount = w.slot.Mount.Path
+	}
+	if w.subject != nil {
+		rec.Actor, rec.Name = w.subject.Accessor, w.subject.Display
+	}
+	if !g.o.Barrier.Sealed() {
+		if err := g.hide(w, &rec); err != nil && !fault.Is(err, fault.Sealed) {
+			return fault.New(fault.Internal, "seal audit record: %w", err)
+		}
+	}
+	if err := g.o.Audit.Append(ctx, rec); err != nil {
+		return fault.New(fault.Internal, "write audit record: %w", err)
+	}
+	return nil
+}
+
+// hide puts what could name a secret into the record: the path blinded, so that
+// equal ones can be found equal, and the detail sealed.
+func (g *Gate) hide(w *walk, rec *audit.Record) (err error) {
+	if rec.Path, err = g.blind([]byte(w.Path)); err != nil {
+		return err
+	}
+	detail, err := g.detail(w, rec)
+	if err != nil {
+		return err
+	}
+	rec.Sealed, err = g.o.Barrier.SealBytes(purpose, detail, []byte(w.id))
+	return err
+}
+
+func (g *Gate) blind(data []byte) (string, error) {
+	mac, err := g.o.Barrier.MAC(purpose, data)
+	if err != nil {
+		return "", err
+	}
+	return "hmac-sha256:" + hex.EncodeToString(mac), nil
+}
+
+// detail is the full story of a request, as JSON: its path, which rule of which
+// policies decided, the names of its fields with their values blinded, and what
+// its answer handed out.
+func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
+	b = make([]byte, 0, 256)
+	b = appendText(append(b, `{"path":`...), w.Path)
+	if w.decision.Rule != "" {
+		b = appendText(append(b, `,"rule":`...), w.decision.Rule)
+		b = appendTexts(append(b, `,"policies":`...), w.decision.Policies)
+	}
+	if len(w.Data) > 0 && (rec.Kind == "request" || w.pure || !w.served) {
+		if b, err = g.appendFields(append(b, `,"fields":`...), w.Data); err != nil {
+			return nil, err
+		}
+	}
+	if rec.Kind == "response" {
+		b = appendHanded(b, w)
+	}
+	return append(b, '}'), nil
+}
+
+func (g *Gate) appendFields(b []byte, fields map[string]json.RawMessage) ([]byte, error) {
+	b = append(b, '{')
+	for i, name := range slices.Sorted(maps.Keys(fields)) {
+		blinded, err := g.blind(fields[name])
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(appendText(b, name), `:"`...), blinded...), '"')
+	}
+	return append(b, '}'), nil
+}
+
+// appendHanded names what an answer hands out, by accessor and lease id.
+func appendHanded(b []byte, w *walk) []byte {
+	if w.wrap != nil {
+		b = appendText(append(b, `,"wrap_accessor":`...), w.wrap.Accessor)
+	}
+	if w.answer == nil {
+		return b
+	}
+	if w.answer.Auth != nil {
+		b = appendText(append(b, `,"auth_accessor":`...), w.answer.Auth.Accessor)
+	}
+	if w.answer.Secret != nil {
+		b = appendText(append(b, `,"lease_id":`...), w.answer.Secret.LeaseID)
+	}
+	return b
+}
+
+// Event is a decision nobody asked for.
+type Event struct {
+	Name    string // what happened: "revoke", "evaluate", "expire"
+	Subject string // whom it is about, such as an instance id; never a secret's name
+	Answer  string // the outcome, from a fixed set of texts
+	Reason  string // why, from a fixed set of texts
+	Detail  any    // the rest, which is sealed; nil: nothing
+}
+
+// Record writes a background decision to the audit log, on disk when it
+// returns. Where it fails, the decision must not take effect.
+func (g *Gate) Record(ctx context.Context, e Event) error {
+	rec := audit.Record{Kind: "event", ID: newID(), Op: e.Name, Actor: "system", Name: e.Subject, Answer: e.Answer, Reason: e.Reason, Sync: true}
+	if e.Detail != nil && !g.o.Barrier.Sealed() {
+		detail, err := json.Marshal(e.Detail)
+		if err != nil {
+			return fault.New(fault.Internal, "encode event: %w", err)
+		}
+		if rec.Sealed, err = g.o.Barrier.SealBytes(purpose, detail, []byte(rec.ID)); err != nil {
+			return fault.New(fault.Internal, "seal event: %w", err)
+		}
+	}
+	if err := g.o.Audit.Append(ctx, rec); err != nil {
+		return fault.New(fault.Internal, "write audit record: %w", err)
+	}
+	return nil
+}
+
+// Open reads what a record keeps sealed, for those allowed to: the audit's
+// readers pass them through the gate first.
+func (g *Gate) Open(rec audit.Record) (json.RawMessage, error) {
+	if len(rec.Sealed) == 0 {
+		return nil, nil
+	}
+	return g.o.Barrier.OpenBytes(purpose, rec.Sealed, []byte(rec.ID))
+}
+
+// Blind gives a path or a value as it stands in the audit log, to search for it.
+func (g *Gate) Blind(data []byte) (string, error) { return g.blind(data) }

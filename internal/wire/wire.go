@@ -1,0 +1,276 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire is the /v1 door: it turns HTTP as Vault and OpenBao clients speak
+// it into requests for the gate, and the gate's answers back. It decides
+// nothing.
+package wire
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/gate"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Options are a handler's settings; the zero value works.
+type Options struct {
+	MaxBody int64        // largest request body in bytes; 0: 32 MiB
+	Logger  *slog.Logger // for errors nobody classified; nil: they are dropped
+}
+
+const defaultMaxBody = 32 << 20
+
+type handler struct {
+	gate *gate.Gate
+	o    Options
+}
+
+// Handler serves everything below /v1/.
+func Handler(g *gate.Gate, o Options) http.Handler {
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &handler{gate: g, o: o}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Cache-Control"] = noStore
+	req, err := h.request(w, r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	resp, err := h.gate.Handle(r.Context(), req)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if err := answer(w, r, resp); err != nil {
+		h.fail(w, r, err)
+	}
+}
+
+var (
+	noStore  = []string{"no-store"}
+	jsonType = []string{"application/json"}
+)
+
+// request understands what is asked for.
+func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request, error) {
+	path, ok := strings.CutPrefix(r.URL.Path, "/v1/")
+	if !ok {
+		return nil, fault.New(fault.NotFound, "no such path: the API begins with /v1/")
+	}
+	if err := checkNamespace(r, path); err != nil {
+		return nil, err
+	}
+	req := &gate.Request{Path: path, Token: token(r), Remote: remote(r)}
+	if r.URL.RawQuery != "" {
+		req.Query = r.URL.Query()
+	}
+	var err error
+	if req.Op, err = operation(r, req.Query); err != nil {
+		return nil, err
+	}
+	if req.WrapTTL, err = wrapTTL(r); err != nil {
+		return nil, err
+	}
+	switch {
+	case req.Op == policy.Read || req.Op == policy.List || req.Op == policy.Scan:
+		req.Data = queryFields(req.Query)
+	case h.gate.Streams(r.Context(), path):
+		req.Body = http.MaxBytesReader(w, r.Body, h.o.MaxBody)
+	default:
+		req.Data, err = readFields(r, http.MaxBytesReader(w, r.Body, h.o.MaxBody), req.Op)
+	}
+	return req, err
+}
+
+// operation maps a verb, and the query that clients use in its stead.
+func operation(r *http.Request, query map[string][]string) (policy.Capability, error) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		list, scan := isTrue(query["list"]), isTrue(query["scan"])
+		switch {
+		case list && scan:
+			return "", fault.New(fault.Invalid, "list and scan cannot be asked for together")
+		case list:
+			return policy.List, nil
+		case scan:
+			return policy.Scan, nil
+		}
+		return policy.Read, nil
+	case "LIST":
+		return policy.List, nil
+	case "SCAN":
+		return policy.Scan, nil
+	case http.MethodPut, http.MethodPost:
+		if strings.HasSuffix(r.URL.Path, "/") && !strings.HasPrefix(r.URL.Path, "/v1/sys/") {
+			return "", fault.New(fault.Invalid, "cannot write to a path ending in '/'")
+		}
+		return policy.Update, nil
+	case http.MethodPatch:
+		return policy.Patch, nil
+	case http.MethodDelete:
+		return policy.Delete, nil
+	}
+	return "", fault.New(fault.Unsupported, "unsupported operation")
+}
+
+func isTrue(values []string) bool {
+	return len(values) > 0 && (values[0] == "true" || values[0] == "1")
+}
+
+// token is the caller's token: X-Vault-Token, else a Bearer authorization.
+// Other authorizations are a proxy's, and none of our business.
+func token(r *http.Request) string {
+	if t := r.Header["X-Vault-Token"]; len(t) > 0 {
+		return t[0]
+	}
+	if a := r.Header["Authorization"]; len(a) > 0 && len(a[0]) > 7 && strings.EqualFold(a[0][:7], "Bearer ") {
+		return strings.TrimSpace(a[0][7:])
+	}
+	return ""
+}
+
+func remote(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "unix"
+	}
+	return host
+}
+
+func wrapTTL(r *http.Request) (time.Duration, error) {
+	text := r.Header["X-Vault-Wrap-Ttl"]
+	if len(text) == 0 {
+		return 0, nil
+	}
+	ttl, err := engine.ParseDuration(text[0])
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "header X-Vault-Wrap-TTL is %w", err)
+	}
+	return ttl, nil
+}
+
+// rootOnly are the paths that refuse a namespace even where it is the root's.
+var rootOnly = []string{"sys/init", "sys/seal", "sys/unseal", "sys/health", "sys/metrics", "sys/rekey/*", "sys/storage/raft/*"}
+
+// checkNamespace lets only the root namespace pass: there is no other.
+func checkNamespace(r *http.Request, path string) error {
+	ns := r.Header["X-Vault-Namespace"]
+	if len(ns) == 0 || ns[0] == "" {
+		return nil
+	}
+	if engine.MatchPath(rootOnly, path) {
+		return fault.New(fault.Invalid, "this path takes no namespace")
+	}
+	if name := strings.Trim(ns[0], "/"); name != "" && name != "root" {
+		return fault.New(fault.NotFound, "there is no such namespace")
+	}
+	return nil
+}
+
+// answer writes what the gate answered.
+func answer(w http.ResponseWriter, r *http.Request, resp *gate.Response) error {
+	a := resp.Answer
+	if a == nil {
+		return nothing(w, resp.Op)
+	}
+	header := w.Header()
+	for k, v := range a.Header {
+		header.Set(k, v)
+	}
+	status := a.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	body, err := render(resp)
+	if err != nil {
+		return err
+	}
+	if body == nil {
+		if a.Status == 0 {
+			return nothing(w, resp.Op)
+		}
+		w.WriteHeader(status)
+		return nil
+	}
+	if header["Content-Type"] == nil {
+		header["Content-Type"] = jsonType
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // a client that is gone needs no answer
+	}
+	return nil
+}
+
+// render is the body of an answer, nil where there is nothing to say.
+func render(resp *gate.Response) ([]byte, error) {
+	a := resp.Answer
+	switch {
+	case resp.Wrap != nil:
+	case a.Raw != nil:
+		return a.Raw, nil
+	case a.Wrapped != nil:
+		return append(a.Wrapped[:len(a.Wrapped):len(a.Wrapped)], '\n'), nil
+	case a.Bare:
+		body, err := json.Marshal(a.Data)
+		return append(body, '\n'), err
+	case a.Data == nil && a.Auth == nil && a.Secret == nil && len(a.Warnings) == 0:
+		return nil, nil
+	}
+	body, err := resp.AppendEnvelope(make([]byte, 0, 1024))
+	return append(body, '\n'), err
+}
+
+// nothing answers a read of nothing, or a write that is done.
+func nothing(w http.ResponseWriter, op policy.Capability) error {
+	if op == policy.Read || op == policy.List || op == policy.Scan {
+		w.Header()["Content-Type"] = jsonType
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"errors":[]}` + "\n"))
+		return nil
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// statuses maps the kinds of error to HTTP.
+var statuses = map[fault.Kind]int{
+	fault.Invalid: 400, fault.Conflict: 400, fault.Denied: 403, fault.Refused: 403, fault.NotFound: 404,
+	fault.Unsupported: 405, fault.TooLarge: 413, fault.Sealed: 503, fault.Unavailable: 503, fault.Internal: 500,
+}
+
+// fail answers an error. What nobody classified goes to the log, not outside.
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	kind := fault.KindOf(err)
+	if kind == fault.Internal {
+		h.o.Logger.Error("request failed", "error", err)
+	}
+	status := statuses[kind]
+	if err == errPatchType {
+		status = http.StatusUnsupportedMediaType
+	}
+	body, _ := json.Marshal(struct { // texts always marshal
+		Errors []string `json:"errors"`
+	}{[]string{fault.Public(err)}})
+	w.Header()["Content-Type"] = jsonType
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(append(body, '\n'))
+	}
+}
