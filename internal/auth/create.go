@@ -1,0 +1,372 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/store"
+)
+
+// Sizes of random names, in characters of 62: 43 hold 256 bits, 24 hold 142.
+const (
+	tokenChars    = 43
+	accessorChars = 24
+)
+
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// randomText returns n characters of the alphabet, all equally likely.
+func randomText(random io.Reader, n int) (string, error) {
+	out := make([]byte, 0, n)
+	buf := make([]byte, n)
+	for len(out) < n {
+		if _, err := io.ReadFull(random, buf); err != nil {
+			return "", fmt.Errorf("read random bytes: %w", err)
+		}
+		for _, b := range buf {
+			if b < 248 && len(out) < n { // 248 = 4 * 62
+				out = append(out, alphabet[b%62])
+			}
+		}
+	}
+	return string(out), nil
+}
+
+func plainAccessor(s string) bool {
+	return s != "" && len(s) <= 128 && strings.Trim(s, alphabet) == ""
+}
+
+// Create issues a token. What is asked for in vain (policies outside the
+// parent's, a child of a use-limited token) is fault.Denied or fault.Invalid;
+// lifetimes that are too long are cut, with a warning.
+func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	token, err := t.newID(n.ID)
+	if err != nil {
+		return nil, err
+	}
+	accessor, err := randomText(t.o.Random, accessorChars)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.keyOf(token)
+	if err != nil {
+		return nil, err
+	}
+	var granted *Granted
+	err = t.o.Store.Update(ctx, func(tx store.Tx) error {
+		w := t.o.Space.In(tx)
+		rec := n.record()
+		rec.key, rec.Accessor = key, accessor
+		if rec.NumUses == 0 && n.ID == "" {
+			rec.Proof = proofOf(token)
+		}
+		warnings, err := t.place(ctx, w, rec, n)
+		if err != nil {
+			return err
+		}
+		if err := t.insert(ctx, tx, w, rec); err != nil {
+			return err
+		}
+		granted = rec.granted(rec.Issued)
+		granted.Token, granted.Warnings = token, warnings
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return granted, nil
+}
+
+func (n *NewToken) check() error {
+	size := 0
+	for k, v := range n.Meta {
+		size += len(k) + len(v)
+	}
+	switch {
+	case n.TTL < 0 || n.ExplicitMax < 0 || n.Period < 0:
+		return fault.New(fault.Invalid, "ttl, explicit_max_ttl and period must not be negative")
+	case n.NumUses < 0:
+		return fault.New(fault.Invalid, "num_uses must not be negative")
+	case n.Type == "batch":
+		return fault.New(fault.Unsupported, "batch tokens are not offered").WithHint("leave out the type, or ask for \"service\"")
+	case n.Type != "" && n.Type != "service" && n.Type != "default":
+		return fault.New(fault.Invalid, "unknown token type %q", n.Type)
+	case size > maxMeta || len(n.Policies) > maxPolicies || len(n.Display) > maxTokenLen:
+		return fault.New(fault.TooLarge, "the token's metadata, policies or display name are too large")
+	}
+	return nil
+}
+
+// newID returns the chosen id, or a random one.
+func (t *Tokens) newID(id string) (string, error) {
+	if id == "" {
+		s, err := randomText(t.o.Random, tokenChars)
+		return Prefix + s, err
+	}
+	if strings.HasPrefix(id, Prefix) {
+		return "", fault.New(fault.Invalid, "a chosen token id must not start with %q", Prefix)
+	}
+	if len(id) > maxTokenLen || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fault.New(fault.Invalid, "a chosen token id must be printable ASCII without spaces")
+	}
+	return id, nil
+}
+
+func (n *NewToken) record() *record {
+	r := &record{
+		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
+		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period,
+	}
+	if r.Display == "" {
+		r.Display = "token"
+	}
+	if r.Path == "" {
+		r.Path = "auth/token/create"
+	}
+	return r
+}
+
+// place fills in what depends on the parent and the clock.
+func (t *Tokens) place(ctx context.Context, r barrier.Reader, rec *record, n NewToken) ([]string, error) {
+	now := t.o.Space.Now()
+	var parent *record
+	if n.Parent != nil {
+		var err error
+		if parent, err = t.parent(ctx, r, n.Parent.Accessor, now); err != nil {
+			return nil, err
+		}
+		if !n.NoParent {
+			rec.Parent, rec.Depth = parent.key, parent.Depth+1
+		}
+		if rec.Depth > MaxDepth {
+			return nil, fault.New(fault.Invalid, "this token would be generation %d of its tree; the limit is %d", rec.Depth, MaxDepth).
+				WithHint("create an orphan token, or use a token nearer the root of the tree")
+		}
+	}
+	policies, err := grantedPolicies(parent, n)
+	if err != nil {
+		return nil, err
+	}
+	rec.Policies = policies
+	if parent != nil && rec.root() && !parent.Expires.IsZero() && n.TTL == 0 && n.Period == 0 && n.ExplicitMax == 0 {
+		return nil, fault.New(fault.Invalid, "a root token that expires cannot create one that does not").WithHint("give a ttl")
+	}
+	return t.setLifetime(rec, n.TTL, now), nil
+}
+
+// parent loads the parent inside the transaction: it may have been revoked
+// since the request was let in.
+func (t *Tokens) parent(ctx context.Context, r barrier.Reader, accessor string, now time.Time) (*record, error) {
+	parent, err := loadAccessor(ctx, r, accessor)
+	if err != nil {
+		return nil, err
+	}
+	if parent != nil && (parent.NumUses > 0 || parent.Spent) {
+		return nil, fault.New(fault.Invalid, "a token with limited uses cannot create other tokens")
+	}
+	ok, err := accepted(ctx, r, parent, now)
+	if err == nil && !ok {
+		err = errBadToken()
+	}
+	return parent, err
+}
+
+// setLifetime does the lifetime arithmetic of a new token.
+func (t *Tokens) setLifetime(rec *record, asked time.Duration, now time.Time) (warnings []string) {
+	rec.Issued = now
+	if rec.root() && asked == 0 && rec.Period == 0 && rec.ExplicitMax == 0 {
+		rec.Renewable = false
+		return nil
+	}
+	ttl := asked
+	switch {
+	case rec.Period > 0:
+		ttl = rec.Period
+	case ttl == 0:
+		ttl = t.o.DefaultTTL
+	}
+	if rec.Period == 0 && ttl > t.o.MaxTTL {
+		ttl = t.o.MaxTTL
+		warnings = append(warnings, fmt.Sprintf("the ttl is above the largest allowed and was cut to %d seconds", int64(ttl.Seconds())))
+	}
+	if rec.ExplicitMax > 0 && ttl > rec.ExplicitMax {
+		ttl = rec.ExplicitMax
+		if asked > ttl {
+			warnings = append(warnings, "the ttl is above explicit_max_ttl and was cut to it")
+		}
+	}
+	rec.CreationTTL = ttl
+	rec.Expires = now.Add(ttl)
+	return warnings
+}
+
+// grantedPolicies are the asked policies, where the parent may give them.
+func grantedPolicies(parent *record, n NewToken) ([]string, error) {
+	names := cleanPolicies(n.Policies)
+	if len(names) == 0 && parent != nil {
+		names = slices.Clone(parent.Policies)
+		if n.NoDefault {
+			names = slices.DeleteFunc(names, func(s string) bool { return s == policy.DefaultName })
+		}
+	}
+	if slices.Contains(names, policy.RootName) {
+		if parent != nil && !parent.root() {
+			return nil, fault.New(fault.Invalid, "only a root token can create root tokens")
+		}
+		return []string{policy.RootName}, nil
+	}
+	if parent != nil && slices.Contains(names, policy.WrappingName) {
+		return nil, fault.New(fault.Invalid, "policy %q cannot be given to a token", policy.WrappingName)
+	}
+	if parent != nil && !parent.root() && !n.AnyPolicy {
+		for _, name := range names {
+			if name != policy.DefaultName && !slices.Contains(parent.Policies, name) {
+				return nil, fault.New(fault.Invalid, "child policies must be a subset of the parent's").
+					WithHint("ask for policies of your own token, or use a token with sudo on auth/token/create")
+			}
+		}
+	}
+	if !n.NoDefault && !slices.Contains(names, policy.DefaultName) {
+		names = append(names, policy.DefaultName)
+		slices.Sort(names)
+	}
+	return names, nil
+}
+
+// cleanPolicies lowers, sorts and drops doubles and empty names.
+func cleanPolicies(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if n = policy.NormalName(n); n != "" {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// insert writes a new record with everything that leads to it.
+func (t *Tokens) insert(ctx context.Context, tx store.Tx, w barrier.Writer, rec *record) error {
+	old, err := w.Get(ctx, recordPath(rec.key))
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		return fault.New(fault.Invalid, "cannot create a token with a duplicate id")
+	}
+	if err := save(ctx, w, rec); err != nil {
+		return err
+	}
+	if err := w.Put(ctx, barrier.Entry{Path: accessorPath(rec.Accessor), Value: []byte(rec.key)}); err != nil {
+		return err
+	}
+	if rec.Instance != "" {
+		if err := w.Put(ctx, barrier.Entry{Path: instancePath(rec), Value: []byte(rec.key)}); err != nil {
+			return err
+		}
+	}
+	return t.writeProof(ctx, tx, rec)
+}
+
+func (t *Tokens) writeProof(ctx context.Context, tx store.Tx, rec *record) error {
+	if rec.Proof == nil {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO token_proof (hash, expires) VALUES (?, ?) ON CONFLICT (hash) DO UPDATE SET expires = excluded.expires`,
+		rec.Proof, store.Millis(rec.Expires))
+	return err
+}
+
+func (r *record) granted(now time.Time) *Granted {
+	g := &Granted{
+		Accessor: r.Accessor, Policies: r.Policies, Meta: r.Meta, Renewable: r.Renewable, Orphan: r.Parent == "",
+		NumUses: r.NumUses, Type: "service",
+	}
+	if !r.Expires.IsZero() {
+		g.TTL = r.Expires.Sub(now)
+	}
+	return g
+}
+
+// Renew sets a token's lifetime anew: to its period, or else to increment (0:
+// what it was made with), never past its limits. fault.Invalid where it is not
+// renewable.
+func (t *Tokens) Renew(ctx context.Context, token string, increment time.Duration) (*Granted, error) {
+	key, err := t.keyOf(token)
+	if err != nil {
+		return nil, err
+	}
+	g, err := t.renew(ctx, increment, errBadToken, func(r barrier.Reader) (*record, error) { return load(ctx, r, key) })
+	if err == nil {
+		g.Token = token
+	}
+	return g, err
+}
+
+// RenewAccessor is Renew by accessor; the token is not in the answer.
+func (t *Tokens) RenewAccessor(ctx context.Context, accessor string, increment time.Duration) (*Granted, error) {
+	return t.renew(ctx, increment, errBadAccessor, func(r barrier.Reader) (*record, error) { return loadAccessor(ctx, r, accessor) })
+}
+
+func (t *Tokens) renew(ctx context.Context, increment time.Duration, unknown func() error, find func(barrier.Reader) (*record, error)) (*Granted, error) {
+	var granted *Granted
+	err := t.o.Store.Update(ctx, func(tx store.Tx) error {
+		w := t.o.Space.In(tx)
+		rec, err := find(w)
+		if err != nil {
+			return err
+		}
+		now := t.o.Space.Now()
+		ok, err := accepted(ctx, w, rec, now)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return unknown()
+		}
+		if !rec.Renewable {
+			return fault.New(fault.Invalid, "the token is not renewable")
+		}
+		warnings := t.extend(rec, increment, now)
+		if err := save(ctx, w, rec); err != nil {
+			return err
+		}
+		granted = rec.granted(now)
+		granted.Warnings = warnings
+		return t.writeProof(ctx, tx, rec)
+	})
+	return granted, err
+}
+
+// extend does the lifetime arithmetic of a renewal.
+func (t *Tokens) extend(rec *record, increment time.Duration, now time.Time) (warnings []string) {
+	ttl, limit := max(increment, 0), t.o.MaxTTL
+	if ttl == 0 {
+		ttl = rec.CreationTTL
+	}
+	if rec.Period > 0 {
+		ttl, limit = rec.Period, 0
+	}
+	if rec.ExplicitMax > 0 && (limit == 0 || rec.ExplicitMax < limit) {
+		limit = rec.ExplicitMax
+	}
+	rec.Expires, rec.Renewed = now.Add(ttl), now
+	if end := rec.Issued.Add(limit); limit > 0 && rec.Expires.After(end) {
+		rec.Expires = end
+		warnings = append(warnings, "the ttl was cut: the token has reached its largest lifetime")
+	}
+	return warnings
+}
