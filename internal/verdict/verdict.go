@@ -22,7 +22,7 @@ type Evidence struct {
 	Findings   []finding.Finding     `json:"findings"`
 	Gaps       []finding.Gap         `json:"gaps"`
 	Problems   []component.Problem   `json:"problems"`
-	Channels   []Channel             `json:"channels"`   // the channels of golden images this digest stands in
+	Channels   []Channel             `json:"channels"`   // the channels of golden images this digest stands in; nil: nobody looked
 	Signatures []Signature           `json:"signatures"` // verified ones only; nil: nobody looked
 	Snapshot   string                `json:"snapshot"`   // of the advisory database; "": there is none
 	SnapshotAt time.Time             `json:"snapshotAt"` // when it was last synced
@@ -84,9 +84,16 @@ type Verdict struct {
 	Admit       Outcome   `json:"admit"`
 	Retain      Outcome   `json:"retain"`
 	At          time.Time `json:"at"`
-	Until       time.Time `json:"until,omitzero"` // when it next changes by itself (age, grace); zero: never
+	Until       time.Time `json:"until,omitzero"` // when it next changes by itself (age, grace, stale advisories); zero: never
 	Hashes      Hashes    `json:"hashes"`
 }
+
+// Admitted reports whether the image may start. Unknown is no.
+func (v Verdict) Admitted() bool { return v.Admit.Answer == Yes }
+
+// Retained reports whether what runs already may keep running and keep its
+// secrets. Unknown is yes: keep, and shout.
+func (v Verdict) Retained() bool { return v.Retain.Answer != No }
 
 // Outcome is one of the two answers with its reasons.
 type Outcome struct {

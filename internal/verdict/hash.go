@@ -1,0 +1,106 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+)
+
+// precision of every time in a verdict.
+const precision = time.Millisecond
+
+func exact(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(precision)
+}
+
+// hashOf returns "sha256:..." of a value's JSON. Struct fields come in the order
+// of the type and map keys sorted, so equal values have equal hashes.
+func hashOf(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		// Cannot be: canonical has replaced NaN and infinite scores.
+		text = []byte("not representable: " + err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// canonical returns the evidence with every list sorted and every time in UTC to
+// the millisecond, sharing nothing with the original that is written to. Lists
+// that mean the same empty or missing are made empty; Channels and Signatures
+// keep the difference.
+func canonical(ev Evidence) Evidence {
+	ev.Image.Created, ev.SnapshotAt = exact(ev.Image.Created), exact(ev.SnapshotAt)
+	ev.Image.Ports = sorted(ev.Image.Ports)
+	ev.Components = filled(ev.Components)
+	for i := range ev.Components {
+		c := &ev.Components[i]
+		c.Packages, c.Licenses = sorted(c.Packages), sorted(c.Licenses)
+	}
+	ev.Findings = filled(ev.Findings)
+	for i := range ev.Findings {
+		f := &ev.Findings[i]
+		f.Since, f.Aliases, f.Binaries = exact(f.Since), sorted(f.Aliases), sorted(f.Binaries)
+		f.Score, f.EPSS = number(f.Score, 10), number(f.EPSS, 1)
+	}
+	ev.Facts, ev.Gaps, ev.Problems = filled(ev.Facts), filled(ev.Gaps), filled(ev.Problems)
+	ev.Channels, ev.Signatures = slices.Clone(ev.Channels), slices.Clone(ev.Signatures)
+	for i := range ev.Channels {
+		ev.Channels[i].Since = exact(ev.Channels[i].Since)
+	}
+	byJSON(ev.Components)
+	byJSON(ev.Findings)
+	byJSON(ev.Facts)
+	byJSON(ev.Gaps)
+	byJSON(ev.Problems)
+	byJSON(ev.Channels)
+	byJSON(ev.Signatures)
+	return ev
+}
+
+// number replaces what is no number (JSON cannot say it) by the worst there is.
+func number(n, worst float64) float64 {
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		return worst
+	}
+	return n
+}
+
+func filled[T any](list []T) []T { return append(make([]T, 0, len(list)), list...) }
+
+func sorted(list []string) []string {
+	list = filled(list)
+	slices.Sort(list)
+	return list
+}
+
+// byJSON sorts a list by the JSON of its items: an order that needs no
+// knowledge of the type and leaves nothing undecided.
+func byJSON[T any](list []T) {
+	type item struct {
+		text  string
+		value T
+	}
+	items := make([]item, len(list))
+	for i, value := range list {
+		text, err := json.Marshal(value)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		items[i] = item{string(text), value}
+	}
+	slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.text, b.text) })
+	for i := range items {
+		list[i] = items[i].value
+	}
+}

@@ -1,0 +1,171 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+)
+
+// skew is how far in the future a build time may lie: clocks differ.
+const skew = time.Hour
+
+// reproducible is the latest build time that means "not stated": reproducible
+// builds write 1970 or 1980.
+var reproducible = time.Date(1980, 1, 2, 0, 0, 0, 0, time.UTC)
+
+func (j *judge) judgeChannel(names Names) {
+	if j.ev.Channels == nil {
+		j.unknown("channel", "the channels of the image were not looked up", "", "ask a server that keeps golden images")
+		return
+	}
+	var stands []string
+	for _, c := range j.ev.Channels {
+		if slices.Contains(names, c.Name) {
+			return
+		}
+		stands = append(stands, "stands in "+c.Golden+" "+c.Name)
+	}
+	j.no("channel", "the image is not in channel "+orList(names)+" of any golden image", stands,
+		"use an image that is "+orList(names)+", or have its owner put this digest into the channel of a golden image")
+}
+
+func (j *judge) judgeSignedBy(keys Names) {
+	if j.ev.Signatures == nil {
+		j.unknown("signedBy", "signatures were not looked for", "", "verify the image's signatures first")
+		return
+	}
+	var missing, found []string
+	for _, s := range j.ev.Signatures {
+		found = append(found, "signed by "+s.Key)
+	}
+	for _, key := range keys {
+		if !slices.Contains(found, "signed by "+key) {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) > 0 {
+		j.no("signedBy", "no verified signature by "+strings.Join(missing, ", "), found, "sign the image with "+strings.Join(missing, " and "))
+	}
+}
+
+func (a *Age) judge(j *judge) {
+	created := j.ev.Image.Created
+	if !created.After(reproducible) {
+		j.unknown("age", "the image does not say when it was built", "", "build it with a real creation time (SOURCE_DATE_EPOCH, --timestamp)")
+		return
+	}
+	if start := created.Add(-skew); j.now.Before(start) {
+		j.changes(start)
+		j.unknown("age", "the image says it was built in the future: "+created.Format(time.RFC3339), "", "rebuild it on a machine with the right time")
+		return
+	}
+	old := exact(created.Add(time.Duration(a.Max)))
+	dead := exact(old.Add(time.Duration(a.Grace)))
+	built := []string{"built " + created.Format(time.RFC3339)}
+	text := "the image is older than " + a.Max.String()
+	remedy := "rebuild it on a current base image"
+	switch {
+	case j.now.Before(old):
+		j.changes(old)
+	case j.now.Before(dead):
+		j.warn("age", text, built, remedy, dead)
+	default:
+		j.no("age", text, built, remedy)
+	}
+}
+
+func (a *Advisories) judge(j *judge) {
+	if j.ev.Snapshot == "" || j.ev.SnapshotAt.IsZero() {
+		j.unknownDatabase("advisories")
+		return
+	}
+	stale := exact(j.ev.SnapshotAt.Add(time.Duration(a.MaxAge)))
+	if j.now.Before(stale) {
+		j.changes(stale)
+		return
+	}
+	j.unknown("advisories", "the advisory database was last synced "+j.ev.SnapshotAt.Format(time.RFC3339)+", longer ago than "+a.MaxAge.String(),
+		j.env.Owner, "run goldkeep advisory sync")
+}
+
+func (j *judge) unknownDatabase(rule string) {
+	j.unknown(rule, "there is no advisory database: no finding could be known", j.env.Owner, "run goldkeep advisory sync")
+}
+
+func (l *Labels) judge(j *judge) {
+	var missing []string
+	for _, name := range l.Require {
+		if j.ev.Image.Labels[name] == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		j.no("labels", "label "+strings.Join(missing, ", ")+" is missing", missing, "set it when building: LABEL "+missing[0]+"=...")
+	}
+}
+
+// wanted is one thing a Hygiene rule asks about.
+type wanted struct {
+	name   string
+	level  Level
+	kind   component.FactKind
+	text   string
+	remedy string
+}
+
+func (h *Hygiene) wanted() []wanted {
+	return []wanted{
+		{"embeddedSecrets", h.EmbeddedSecrets, component.EmbeddedSecret, "a credential is in the image", "change that credential, then rebuild without it: a later layer that deletes it does not help; secrets come at run time"},
+		{"root", h.Root, component.RootUser, "it runs as root", "end the Dockerfile with USER and a number above 0"},
+		{"shell", h.Shell, component.Shell, "it has a shell", "copy the program into a base image without a shell (distroless, scratch)"},
+		{"packageManager", h.PackageManager, component.PackageManager, "it has a package manager", "copy the program into a base image without one (distroless, scratch)"},
+		{"compiler", h.Compiler, component.Compiler, "it has a compiler", "build in one stage and copy the result into the last one"},
+		{"networkTool", h.NetworkTool, component.NetworkTool, "it has network tools", "remove them in the layer that installs them"},
+		{"setuid", h.SetUID, component.SetUID, "it has set-uid or set-gid files", "remove the bit in the layer that brings the file: chmod ug-s"},
+		{"fileCapability", h.FileCapability, component.Capability, "files carry capabilities", "remove them: setcap -r"},
+		{"worldWritable", h.WorldWritable, component.WorldWritable, "everybody may write files of it", "take the right away in the layer that brings the file: chmod o-w"},
+		{"unpinnedBase", h.UnpinnedBase, component.UnpinnedBase, "its base image is not pinned to a digest", "write FROM name@sha256:..."},
+	}
+}
+
+func (h *Hygiene) judge(j *judge) {
+	for _, w := range h.wanted() {
+		if w.level != Deny && w.level != Caution {
+			continue
+		}
+		found := j.facts(w.kind)
+		switch {
+		case len(found) == 0:
+		case w.level == Deny:
+			j.no("hygiene."+w.name, w.text, found, w.remedy)
+		default:
+			j.warn("hygiene."+w.name, w.text, found, w.remedy, time.Time{})
+		}
+	}
+}
+
+// facts lists the facts of a kind that are in the final image; for credentials
+// also those a later layer deleted, for they can still be read.
+func (j *judge) facts(kind component.FactKind) []string {
+	var found []string
+	for _, f := range j.ev.Facts {
+		if f.Kind != kind || f.Deleted && kind != component.EmbeddedSecret {
+			continue
+		}
+		text := f.Path
+		if f.Detail != "" {
+			text += " (" + f.Detail + ")"
+		}
+		if f.Deleted {
+			text += ", deleted by a later layer, yet there to read"
+		}
+		found = append(found, strings.TrimSpace(text))
+	}
+	slices.Sort(found)
+	return found
+}
