@@ -27,6 +27,7 @@ type Component struct {
 	Main          bool         `json:"main,omitempty"`     // the main module of a Go program: not matched
 	Packages      []string     `json:"packages,omitempty"` // Go packages linked in, where known (evidence, see finding)
 	Licenses      []string     `json:"licenses,omitempty"`
+	Maintainer    string       `json:"maintainer,omitempty"` // as the distribution package states it
 }
 
 // Fact is something about the files of an image that rules may ask for.

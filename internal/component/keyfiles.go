@@ -1,0 +1,155 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// privateKeys names the private keys in PEM form that a text holds. The body must
+// decode, so that manuals which show only the first line are no match.
+func privateKeys(data []byte) []string {
+	const begin = "-----BEGIN "
+	if !bytes.Contains(data, []byte("PRIVATE KEY")) {
+		return nil
+	}
+	if bytes.Contains(data, []byte(`\n`)) { // JSON and YAML write the line ends as text
+		data = bytes.ReplaceAll(data, []byte(`\n`), []byte("\n"))
+	}
+	var found []string
+	for range maxMatches {
+		i := bytes.Index(data, []byte(begin))
+		if i < 0 {
+			return found
+		}
+		block, rest := pem.Decode(data[i:])
+		if block == nil {
+			return append(found, pgpKey(data)...)
+		}
+		if detail := keyDetail(block); detail != "" {
+			found = append(found, detail)
+		}
+		data = rest
+	}
+	return found
+}
+
+func pgpKey(data []byte) []string {
+	i := bytes.Index(data, []byte("-----BEGIN PGP PRIVATE KEY BLOCK-----"))
+	if i >= 0 && bytes.Contains(data[i:], []byte("-----END PGP PRIVATE KEY BLOCK-----")) {
+		return []string{"PGP private key"}
+	}
+	return nil
+}
+
+func keyDetail(block *pem.Block) string {
+	const smallest = 32 // bytes; no real key is smaller
+	if !strings.HasSuffix(block.Type, "PRIVATE KEY") || len(block.Bytes) < smallest {
+		return ""
+	}
+	switch block.Type {
+	case "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY":
+		algorithm, _, _ := strings.Cut(block.Type, " ")
+		if block.Bytes[0] != 0x30 && block.Headers["DEK-Info"] == "" { // no ASN.1 sequence
+			return ""
+		}
+		return algorithm + " private key"
+	case "OPENSSH PRIVATE KEY":
+		if bytes.HasPrefix(block.Bytes, []byte("openssh-key-v1\x00")) {
+			return "OpenSSH private key"
+		}
+		return ""
+	case "ENCRYPTED PRIVATE KEY":
+		return "encrypted private key"
+	case "PRIVATE KEY":
+		return pkcs8Detail(block.Bytes)
+	}
+	return "private key"
+}
+
+func pkcs8Detail(der []byte) string {
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		if der[0] == 0x30 {
+			return "private key"
+		}
+		return ""
+	}
+	switch key.(type) {
+	case *rsa.PrivateKey:
+		return "RSA private key"
+	case *ecdsa.PrivateKey:
+		return "EC private key"
+	case ed25519.PrivateKey:
+		return "Ed25519 private key"
+	}
+	return "private key"
+}
+
+var (
+	netrcPassword = regexp.MustCompile(`(?:^|\s)password\s+(\S+)`)
+	npmrcToken    = regexp.MustCompile(`(?m)_(?:authToken|auth|password)\s*=\s*"?([^\s"]+)`)
+	iniPassword   = regexp.MustCompile(`(?mi)^\s*password\s*[=:]\s*(\S+)`)
+	pgpassLine    = regexp.MustCompile(`(?m)^[^#:\n]+:[^:\n]*:[^:\n]*:[^:\n]*:(\S+)$`)
+	kubeSecret    = regexp.MustCompile(`(?m)^\s*(?:client-key-data|token):\s*(\S{20,})`)
+)
+
+// secretByName looks into files whose name says that they hold credentials.
+func secretByName(name string, data []byte) string {
+	switch base := path.Base(name); {
+	case base == ".netrc" || base == "_netrc":
+		return whenMatched(netrcPassword, data, "password in .netrc")
+	case base == ".npmrc":
+		return whenMatched(npmrcToken, data, "npm credentials")
+	case base == ".pypirc":
+		return whenMatched(iniPassword, data, "password in .pypirc")
+	case base == ".pgpass":
+		return whenMatched(pgpassLine, data, "password in .pgpass")
+	case strings.HasSuffix(name, ".kube/config"):
+		return whenMatched(kubeSecret, data, "Kubernetes credentials")
+	case strings.HasSuffix(name, ".docker/config.json"), base == ".dockercfg", strings.HasSuffix(name, "containers/auth.json"):
+		return registryLogin(data)
+	}
+	return ""
+}
+
+func whenMatched(pattern *regexp.Regexp, data []byte, detail string) string {
+	for _, m := range pattern.FindAllSubmatch(data, maxMatches) {
+		if passwordIsReal(m[1], data) {
+			return detail
+		}
+	}
+	return ""
+}
+
+// registryLogin looks for "auths" with a name and a password in them.
+func registryLogin(data []byte) string {
+	var file struct {
+		Auths map[string]struct {
+			Auth          string `json:"auth"`
+			IdentityToken string `json:"identitytoken"`
+		} `json:"auths"`
+	}
+	if json.Unmarshal(data, &file) != nil {
+		return ""
+	}
+	for _, a := range file.Auths {
+		login, err := base64.StdEncoding.DecodeString(a.Auth)
+		_, password, ok := strings.Cut(string(login), ":")
+		if a.IdentityToken != "" || err == nil && ok && password != "" {
+			return "registry credentials"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,381 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+const (
+	maxPath       = 4096      // longer paths cannot be unpacked on Linux
+	maxPathsBytes = 128 << 20 // of all paths of one layer
+	linkSteps     = 40        // symbolic links followed for one path, as in Linux
+)
+
+// ReadLayer reads one layer as a stream, from start to end, and never unpacks it.
+// A layer that is not scannable (kept elsewhere, unknown compression) gives a
+// report with a fatal Problem; a layer that is broken, lies about its digest, or
+// goes over a limit gives an error (fault.Invalid, fault.TooLarge).
+func ReadLayer(ctx context.Context, layer image.Layer, lim image.Limits) (*LayerReport, error) {
+	stream, err := layer.Open(ctx)
+	if fault.Is(err, fault.Unsupported) {
+		return &LayerReport{
+			Version: ReportVersion, DiffID: layer.DiffID, Unread: true,
+			Problems: []Problem{{Path: string(layer.DiffID), Reason: err.Error(), Fatal: true}},
+		}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open layer: %w", err)
+	}
+	defer stream.Close()
+	w := newWalk(lim.WithDefaults())
+	defer w.files.close()
+	if err := w.run(ctx, stream); err != nil {
+		return nil, err
+	}
+	return w.report(layer.DiffID), nil
+}
+
+// kind is what stands at a path.
+type kind byte
+
+const (
+	isFile kind = iota
+	isDir
+	isLink
+)
+
+// walk is the state of one pass over a layer's tar.
+type walk struct {
+	lim       image.Limits
+	files     *inspector
+	seen      map[string]kind
+	bytes     int
+	links     map[string]string
+	found     map[string]*fileFindings // by path: a later entry of the same path replaces them
+	whiteouts map[string]bool
+	opaque    map[string]bool
+	twice     map[string]bool
+	problems  []Problem
+}
+
+func newWalk(lim image.Limits) *walk {
+	return &walk{
+		lim: lim, files: newInspector(lim), seen: map[string]kind{}, links: map[string]string{}, found: map[string]*fileFindings{},
+		whiteouts: map[string]bool{}, opaque: map[string]bool{}, twice: map[string]bool{},
+	}
+}
+
+func (w *walk) run(ctx context.Context, stream io.Reader) error {
+	buffered := bufio.NewReaderSize(stream, 256<<10)
+	tr := tar.NewReader(buffered)
+	for n := 0; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return layerFault(err)
+		}
+		if n >= w.lim.Entries {
+			return fault.New(fault.TooLarge, "read layer: more than %d entries", w.lim.Entries)
+		}
+		if err := w.entry(ctx, h, tr); err != nil {
+			return err
+		}
+	}
+	// The rest is padding; its last byte is where size and digests are checked.
+	if _, err := io.Copy(io.Discard, buffered); err != nil {
+		return layerFault(err)
+	}
+	return nil
+}
+
+func layerFault(err error) error {
+	if fault.KindOf(err) != fault.Internal {
+		return err
+	}
+	return fault.New(fault.Invalid, "read layer: %w", err)
+}
+
+// entry takes in one member of the tar.
+func (w *walk) entry(ctx context.Context, h *tar.Header, content io.Reader) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	name, ok := cleanName(h.Name)
+	if !ok {
+		w.problem(safeText(trim(h.Name)), "the name leads out of the image or is too long", false)
+		return nil
+	}
+	if name == "" {
+		return nil // the root folder
+	}
+	if w.isWhiteout(name) {
+		return nil
+	}
+	name = w.throughLinks(name)
+	if w.bytes += len(name); w.bytes > maxPathsBytes {
+		return fault.New(fault.TooLarge, "read layer: its paths have more than %d bytes", maxPathsBytes)
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		w.put(name, isDir)
+		w.keep(name, folderFindings(name, h))
+	case tar.TypeSymlink:
+		w.put(name, isLink)
+		w.links[name] = safeText(h.Linkname)
+		w.keep(name, &fileFindings{facts: namedFacts(name)})
+	case tar.TypeLink:
+		w.hardLink(name, h.Linkname)
+	case tar.TypeReg, tar.TypeGNUSparse:
+		w.put(name, isFile)
+		findings, err := w.files.inspect(ctx, name, h, content)
+		if err != nil {
+			return layerFault(err)
+		}
+		w.keep(name, findings)
+	default: // devices and pipes hold nothing
+		w.put(name, isFile)
+	}
+	return nil
+}
+
+// cleanName returns the path inside the image, without a leading slash.
+func cleanName(name string) (string, bool) {
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	leadsOut := slices.Contains(strings.Split(name, "/"), "..")
+	return safeText(clean), !leadsOut && len(name) <= maxPath
+}
+
+func trim(s string) string { return s[:min(len(s), 100)] }
+
+// isWhiteout handles OCI whiteouts (image-spec, layer.md). They speak of lower
+// layers only. Odd ones, that name nothing or stand in the middle of a path, are ignored.
+func (w *walk) isWhiteout(name string) bool {
+	const prefix = ".wh."
+	dir, last := path.Split(name)
+	dir = strings.TrimSuffix(dir, "/")
+	if strings.Contains("/"+dir, "/"+prefix) {
+		w.problem(name, "a whiteout used as a folder was ignored", false)
+		return true
+	}
+	target, ok := strings.CutPrefix(last, prefix)
+	switch {
+	case !ok:
+		return false
+	case target == prefix+".opq":
+		w.opaque[dir] = true
+	case target == "" || target == "." || target == "..":
+		w.problem(name, "a whiteout that names nothing was ignored", false)
+	case !strings.HasPrefix(target, prefix): // .wh..wh.* is aufs bookkeeping
+		w.whiteouts[path.Join(dir, target)] = true
+	}
+	return true
+}
+
+// throughLinks follows symbolic links among the folders of a path, as unpacking
+// does. Links resolve inside the layer only.
+func (w *walk) throughLinks(name string) string {
+	if len(w.links) == 0 {
+		return name
+	}
+	for range linkSteps {
+		next, changed := w.followFirstLink(name)
+		if !changed {
+			return name
+		}
+		name = next
+	}
+	return name
+}
+
+func (w *walk) followFirstLink(name string) (string, bool) {
+	for i, c := range name {
+		if c != '/' {
+			continue
+		}
+		if target, ok := w.links[name[:i]]; ok {
+			return path.Join(linkTarget(name[:i], target), name[i+1:]), true
+		}
+	}
+	return name, false
+}
+
+// linkTarget is where a symbolic link points, as a path inside the image.
+func linkTarget(link, target string) string {
+	if !path.IsAbs(target) {
+		target = path.Join("/", path.Dir(link), target)
+	}
+	return strings.TrimPrefix(path.Clean(target), "/")
+}
+
+// put notes what stands at name now. What stood there before is gone, with all
+// below it where a folder gives way to a file.
+func (w *walk) put(name string, k kind) {
+	old, again := w.seen[name]
+	if again && (old != isDir || k != isDir) {
+		w.twice[name] = true
+	}
+	if again && old == isDir && k != isDir {
+		w.dropBelow(name)
+	}
+	w.dropFilesAbove(name)
+	w.seen[name] = k
+	delete(w.found, name)
+	delete(w.links, name)
+}
+
+func (w *walk) dropBelow(folder string) {
+	for p := range w.seen {
+		if strings.HasPrefix(p, folder+"/") {
+			w.drop(p)
+		}
+	}
+}
+
+// dropFilesAbove removes a file in whose place name now needs a folder.
+func (w *walk) dropFilesAbove(name string) {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if k, ok := w.seen[dir]; ok {
+			if k != isDir {
+				w.twice[dir] = true
+				w.drop(dir)
+				w.seen[dir] = isDir
+			}
+			return
+		}
+	}
+}
+
+func (w *walk) drop(p string) {
+	delete(w.seen, p)
+	delete(w.found, p)
+	delete(w.links, p)
+}
+
+func (w *walk) keep(name string, f *fileFindings) {
+	if f != nil && !f.empty() {
+		w.found[name] = f
+	}
+}
+
+// hardLink gives name the findings of its target. A target in a lower layer is
+// not known here; where that could hide a package, it is said.
+func (w *walk) hardLink(name, target string) {
+	to, ok := cleanName(target)
+	to = w.throughLinks(to)
+	if !ok || to == name {
+		w.problem(name, "a hard link to itself or out of the image was ignored", false)
+		return
+	}
+	old := w.found[to]
+	_, present := w.seen[to]
+	w.put(name, isFile)
+	findings := &fileFindings{facts: namedFacts(name)}
+	if old != nil {
+		findings.facts = append(findings.facts, old.modeFacts(name)...)
+	}
+	if w.files.wants(name) {
+		switch {
+		case old != nil && w.files.wants(to) && path.Base(to) == path.Base(name):
+			findings.components = relocate(old.components, name)
+		case !present || !w.files.wants(to):
+			w.problem(name, "a hard link to "+to+", which was not read", true)
+		}
+	}
+	w.keep(name, findings)
+}
+
+func relocate(all []Component, name string) []Component {
+	out := slices.Clone(all)
+	for i := range out {
+		out[i].Path = name
+	}
+	return out
+}
+
+// maxProblems keeps a hostile layer from filling memory with complaints.
+const maxProblems = 1000
+
+func (w *walk) problem(name, reason string, fatal bool) {
+	switch {
+	case len(w.problems) < maxProblems:
+		w.problems = append(w.problems, Problem{Path: name, Reason: reason, Fatal: fatal})
+	case len(w.problems) == maxProblems:
+		w.problems = append(w.problems, Problem{Reason: "there are more problems than are listed", Fatal: true})
+	}
+}
+
+// report puts the findings in order.
+func (w *walk) report(diffID image.Digest) *LayerReport {
+	r := &LayerReport{Version: ReportVersion, DiffID: diffID, Whiteouts: sortedSet(w.whiteouts), Opaque: sortedSet(w.opaque)}
+	if len(w.links) > 0 {
+		r.Links = w.links
+	}
+	for p, k := range w.seen {
+		if k == isDir {
+			p += "/"
+		}
+		r.Paths = append(r.Paths, p)
+	}
+	slices.Sort(r.Paths)
+	for _, p := range sortedNames(w.found) {
+		f := w.found[p]
+		r.Components = append(r.Components, f.components...)
+		r.Facts = append(r.Facts, f.facts...)
+		r.Owned = append(r.Owned, f.owned...)
+		for _, problem := range f.problems {
+			w.problem(problem.Path, problem.Reason, problem.Fatal)
+		}
+		if f.release != nil {
+			if r.Releases == nil {
+				r.Releases = map[string]map[string]string{}
+			}
+			r.Releases[p] = f.release
+		}
+	}
+	for _, p := range sortedSet(w.twice) {
+		if len(r.Facts) < maxFacts {
+			r.Facts = append(r.Facts, Fact{Kind: Duplicate, Path: "/" + p, Detail: "the last entry was used, as container runtimes do"})
+		}
+	}
+	r.Problems = w.problems
+	return r
+}
+
+// maxFacts bounds the duplicate entries listed for one layer.
+const maxFacts = 10_000
+
+func sortedSet(m map[string]bool) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sortedNames(m map[string]*fileFindings) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,51 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+// ReadLayers returns the report of each layer, lowest first. What known has is
+// not read again: its layer is not even opened. The rest is read side by side,
+// at most one layer for each processor. A layer that occurs twice is read once.
+func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known func(image.Digest) (*LayerReport, bool)) ([]*LayerReport, error) {
+	reports := make([]*LayerReport, len(img.Layers))
+	first := map[image.Digest]int{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, layer := range img.Layers {
+		if _, again := first[layer.DiffID]; again {
+			continue
+		}
+		first[layer.DiffID] = i
+		if known != nil {
+			if r, ok := known(layer.DiffID); ok && r.Usable() {
+				reports[i] = r
+				continue
+			}
+		}
+		group.Go(func() error {
+			r, err := ReadLayer(ctx, layer, lim)
+			if err != nil {
+				return fmt.Errorf("layer %d: %w", i, err)
+			}
+			reports[i] = r
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, layer := range img.Layers {
+		reports[i] = reports[first[layer.DiffID]]
+	}
+	return reports, nil
+}

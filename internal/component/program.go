@@ -1,0 +1,168 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"bytes"
+	"compress/zlib"
+	"debug/buildinfo"
+	"debug/elf"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+
+	"github.com/google/osv-scalibr/purl"
+)
+
+// program is an ELF file that may tell what it was built from.
+type program struct {
+	name   string
+	r      io.ReaderAt
+	size   int64
+	marked bool // it holds the mark of Go's or cargo-auditable's build record
+}
+
+// hasMark looks for what every Go program, and every Rust program built with
+// cargo-auditable, has in it: a quick way past all the C libraries.
+func hasMark(data []byte) bool {
+	return bytes.Contains(data, []byte("\xff Go buildinf:")) || bytes.Contains(data, []byte(".dep-v0"))
+}
+
+// addProgram adds the components a program was built from.
+func (f *fileFindings) addProgram(p program) {
+	if !p.marked {
+		return
+	}
+	defer func() { // the debug packages are not made for hostile files
+		if r := recover(); r != nil {
+			f.fail(p.name, fmt.Sprintf("the program's build record is broken: %v", r), true)
+		}
+	}()
+	if info, err := buildinfo.Read(p.r); err == nil {
+		f.components = append(f.components, goComponents(p, info)...)
+		return
+	}
+	found, err := rustComponents(p)
+	if err != nil {
+		f.fail(p.name, "the program's build record is not understood", false)
+		return
+	}
+	f.components = append(f.components, found...)
+}
+
+// goComponents lists the standard library, the modules and the main module.
+func goComponents(p program, info *debug.BuildInfo) []Component {
+	linked := linkedPackages(p.r)
+	modules := []Component{{Name: "stdlib", Version: goVersion(info.GoVersion)}}
+	if info.Main.Path != "" {
+		modules = append(modules, Component{Name: info.Main.Path, Version: orElse(info.Main.Version, "(devel)"), Main: true})
+	}
+	for _, dep := range info.Deps {
+		if dep.Replace != nil && dep.Replace.Version != "" {
+			dep = dep.Replace
+		}
+		modules = append(modules, Component{Name: dep.Path, Version: dep.Version})
+	}
+	var out []Component
+	for _, c := range modules {
+		if !plausible(c.Name) || !plausible(c.Version) {
+			continue
+		}
+		c.Ecosystem, c.Path = "Go", p.name
+		c.PURL = languagePURL(purl.TypeGolang, c.Name, c.Version)
+		out = append(out, c)
+	}
+	sharePackages(out, linked)
+	return out
+}
+
+// goVersion turns "go1.26.8 X:jsonv2" or "devel go1.27-abc" into "1.26.8" or "1.27-abc".
+func goVersion(s string) string {
+	for _, word := range strings.Fields(s) {
+		if v, ok := strings.CutPrefix(word, "go"); ok {
+			return v
+		}
+	}
+	return "unknown"
+}
+
+// sharePackages gives each linked package to the module it belongs to: the one
+// with the longest path; what has no dot in its first element is the standard library's.
+func sharePackages(modules []Component, linked []string) {
+	for _, pkg := range linked {
+		best := -1
+		for i, m := range modules {
+			inside := pkg == m.Name || strings.HasPrefix(pkg, m.Name+"/")
+			if inside && (best < 0 || len(m.Name) > len(modules[best].Name)) {
+				best = i
+			}
+		}
+		first, _, _ := strings.Cut(pkg, "/")
+		if best < 0 && !strings.Contains(first, ".") && pkg != "main" && modules[0].Name == "stdlib" {
+			best = 0
+		}
+		if best >= 0 {
+			modules[best].Packages = append(modules[best].Packages, pkg)
+		}
+	}
+}
+
+// maxRustRecord bounds the unpacked record of cargo-auditable.
+const maxRustRecord = 16 << 20
+
+// rustComponents reads what cargo-auditable put into the program: zlib'd JSON in
+// the section .dep-v0.
+func rustComponents(p program) ([]Component, error) {
+	f, err := elf.NewFile(p.r)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	section := f.Section(".dep-v0")
+	if section == nil {
+		return nil, nil
+	}
+	z, err := zlib.NewReader(io.LimitReader(section.Open(), maxRustRecord))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	var record struct {
+		Packages []struct {
+			Name, Version, Source, Kind string
+			Root                        bool
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(z, maxRustRecord)).Decode(&record); err != nil {
+		return nil, err
+	}
+	var out []Component
+	for _, pkg := range record.Packages {
+		if pkg.Kind == "build" || !plausible(pkg.Name) || !plausible(pkg.Version) {
+			continue // build dependencies are not in the program
+		}
+		out = append(out, Component{
+			PURL: languagePURL(purl.TypeCargo, pkg.Name, pkg.Version), Ecosystem: "crates.io",
+			Name: pkg.Name, Version: pkg.Version, Path: p.name, Main: pkg.Root,
+		})
+	}
+	return out, nil
+}
+
+// pclntab returns an ELF file's table of Go functions, where it has one.
+func pclntab(r io.ReaderAt) ([]byte, error) {
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for _, name := range []string{".gopclntab", ".data.rel.ro.gopclntab"} {
+		if s := f.Section(name); s != nil && s.Type == elf.SHT_PROGBITS && s.Size < 1<<30 {
+			return s.Data()
+		}
+	}
+	return nil, nil
+}

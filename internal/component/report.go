@@ -1,0 +1,60 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"strconv"
+
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+// ReportVersion is the format of LayerReport, and of what is found at all. A kept
+// report with another version must be thrown away and the layer read again.
+const ReportVersion = 1
+
+// LayerReport is all that one layer says. It depends on nothing but the layer, and
+// survives encoding to JSON and back unchanged, so it can be kept by DiffID.
+type LayerReport struct {
+	Version    int                          `json:"version"`
+	DiffID     image.Digest                 `json:"diffId"`
+	Paths      []string                     `json:"paths"`               // all entries, sorted; folders end in "/"
+	Links      map[string]string            `json:"links,omitempty"`     // symbolic links: path to target as written
+	Whiteouts  []string                     `json:"whiteouts,omitempty"` // paths of lower layers that this layer removes, sorted
+	Opaque     []string                     `json:"opaque,omitempty"`    // folders whose lower contents this layer hides, sorted
+	Components []Component                  `json:"components,omitempty"`
+	Facts      []Fact                       `json:"facts,omitempty"`
+	Owned      []OwnedFiles                 `json:"owned,omitempty"`
+	Releases   map[string]map[string]string `json:"releases,omitempty"` // os-release files by path
+	Problems   []Problem                    `json:"problems,omitempty"`
+	Unread     bool                         `json:"unread,omitempty"` // the layer itself could not be opened
+}
+
+// OwnedFiles are the files a distribution package put in place, as far as they
+// may hold components: no manual pages.
+type OwnedFiles struct {
+	Path  string              `json:"path"`  // the list, or the database that holds it
+	Files map[string][]string `json:"files"` // package to paths
+}
+
+// Usable reports whether a kept report may be used instead of reading the layer.
+func (r *LayerReport) Usable() bool { return r != nil && r.Version == ReportVersion && !r.Unread }
+
+// safeText makes a name from an image fit for JSON and for a terminal: bytes that
+// are no UTF-8 and control characters are written as escapes.
+func safeText(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
+}
+
+func contains(sorted []string, s string) bool {
+	_, found := slices.BinarySearch(sorted, s)
+	return found
+}

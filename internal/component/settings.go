@@ -1,0 +1,114 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package component
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+// configFacts are the facts of an image's configuration. They have no layer.
+func configFacts(img *image.Image) []Fact {
+	var facts []Fact
+	add := func(kind FactKind, path, detail string) {
+		facts = append(facts, Fact{Kind: kind, Path: safeText(path), Detail: detail})
+	}
+	if img.Kind != image.KindArtifact && runsAsRoot(img.Config.User) {
+		add(RootUser, "user", "the image does not say that it runs as anybody but root")
+	}
+	for _, env := range img.Config.Env {
+		name, value, _ := strings.Cut(env, "=")
+		for _, detail := range settingSecrets(name, value) {
+			add(EmbeddedSecret, "env "+name, detail)
+		}
+	}
+	for _, name := range sortedLabels(img.Labels) {
+		for _, detail := range secretsIn([]byte(img.Labels[name])) {
+			add(EmbeddedSecret, "label "+name, detail)
+		}
+	}
+	for i, step := range img.Config.History {
+		for _, detail := range stepSecrets(step) {
+			add(EmbeddedSecret, fmt.Sprintf("history[%d]", i), detail)
+		}
+	}
+	if name, pinned := baseImage(img); name != "" && !pinned {
+		add(UnpinnedBase, "base", "the image names its base without a digest")
+	}
+	return facts
+}
+
+func sortedLabels(m map[string]string) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func runsAsRoot(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
+	if n, err := strconv.Atoi(name); err == nil {
+		return n == 0
+	}
+	return name == "" || name == "root"
+}
+
+// baseImage returns the base the image names, and whether with a digest.
+func baseImage(img *image.Image) (name string, pinned bool) {
+	const key = "org.opencontainers.image.base."
+	for _, m := range []map[string]string{img.Annotations, img.Labels} {
+		name, digest := m[key+"name"], m[key+"digest"]
+		if name != "" || digest != "" {
+			return safeText(orElse(name, digest)), digest != "" || strings.Contains(name, "@sha256:")
+		}
+	}
+	return "", false
+}
+
+// secretName matches the names of settings that hold secrets.
+var secretName = regexp.MustCompile(`(?i)(?:^|_)(?:SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$`)
+
+// settingSecrets judges one environment variable by its value and its name.
+func settingSecrets(name, value string) []string {
+	if name == "AWS_SECRET_ACCESS_KEY" && varied([]byte(value), nil) && len(value) == 40 {
+		return []string{"AWS secret access key"}
+	}
+	if found := secretsIn([]byte(value)); len(found) > 0 {
+		return found
+	}
+	const shortest = 8
+	if secretName.MatchString(name) && len(value) >= shortest && passwordIsReal([]byte(value), nil) && !strings.HasPrefix(value, "/") && !isNumber(value) {
+		return []string{"value of a variable named as a secret"}
+	}
+	return nil
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
+// assignment matches NAME=value in a build step.
+var assignment = regexp.MustCompile(`\b([A-Za-z_][A-Za-z0-9_]{2,80})=("[^"]*"|'[^']*'|[^\s;&|]+)`)
+
+func stepSecrets(step image.History) []string {
+	text := step.CreatedBy + "\n" + step.Comment
+	found := secretsIn([]byte(text))
+	if len(found) > 0 {
+		return found
+	}
+	for _, m := range assignment.FindAllStringSubmatch(text, maxMatches) {
+		if s := settingSecrets(m[1], strings.Trim(m[2], `"'`)); len(s) > 0 {
+			return s
+		}
+	}
+	return nil
+}
