@@ -29,6 +29,7 @@ type Request struct {
 	Token   string        // the clear token: engine/token and cubbyhole only
 	Remote  string        // peer address without port, or "unix"
 	Now     time.Time     // the store's clock
+	WrapTTL time.Duration // how long the answer will be wrapped; 0: not at all
 }
 
 // Response is an engine's answer. nil means "nothing there" for reads and lists
@@ -43,8 +44,10 @@ type Response struct {
 	Warnings []string
 	Secret   *Secret         // a lease is to be recorded for it
 	Auth     *auth.Granted   // a token was issued
+	Renewed  bool            // Auth and Secret were there before: not taken back where the answer fails
 	Duration time.Duration   // lease_duration shown without a lease (KV v1's refresh hint)
 	Wrapped  json.RawMessage // unwrap: the stored answer, to be sent verbatim
+	Wrap     *Wrap           // rewrap: the answer stays stored, under this new token
 }
 
 // Secret says how what was handed out is taken back (see package lease).
@@ -83,6 +86,6 @@ type Keys struct {
 // Wrappable reports whether an answer may be kept for later: it says something,
 // is no error, and is not an answer that was just unwrapped.
 func (r *Response) Wrappable() bool {
-	return r != nil && r.Status < 400 && !r.Bare && r.Raw == nil && r.Wrapped == nil &&
+	return r != nil && r.Status < 400 && !r.Bare && r.Raw == nil && r.Wrapped == nil && r.Wrap == nil &&
 		(r.Data != nil || r.Auth != nil || r.Secret != nil)
 }

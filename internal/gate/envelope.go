@@ -28,7 +28,7 @@ func (r *Response) AppendEnvelope(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b = appendText(append(b, `{"request_id":`...), r.ID)
+	b = engine.AppendText(append(b, `{"request_id":`...), r.ID)
 	b = appendLease(b, a)
 	b = append(append(b, `,"data":`...), data...)
 	b = appendWrap(append(b, `,"wrap_info":`...), r.Wrap)
@@ -63,7 +63,7 @@ func appendLease(b []byte, a *engine.Response) []byte {
 	if a.Secret != nil {
 		id, renewable, ttl = a.Secret.LeaseID, a.Secret.Renewable, a.Secret.TTL
 	}
-	b = appendText(append(b, `,"lease_id":`...), id)
+	b = engine.AppendText(append(b, `,"lease_id":`...), id)
 	b = strconv.AppendBool(append(b, `,"renewable":`...), renewable)
 	return appendSeconds(append(b, `,"lease_duration":`...), ttl)
 }
@@ -72,12 +72,12 @@ func appendWrap(b []byte, w *engine.Wrap) []byte {
 	if w == nil {
 		return append(b, "null"...)
 	}
-	b = appendText(append(b, `{"token":`...), w.Token)
-	b = appendText(append(b, `,"accessor":`...), w.Accessor)
+	b = engine.AppendText(append(b, `{"token":`...), w.Token)
+	b = engine.AppendText(append(b, `,"accessor":`...), w.Accessor)
 	b = appendSeconds(append(b, `,"ttl":`...), w.TTL)
-	b = appendText(append(b, `,"creation_time":`...), w.Created.UTC().Format(time.RFC3339Nano))
-	b = appendText(append(b, `,"creation_path":`...), w.Path)
-	b = appendText(append(b, `,"wrapped_accessor":`...), w.WrappedAccessor)
+	b = engine.AppendText(append(b, `,"creation_time":`...), w.Created.UTC().Format(time.RFC3339Nano))
+	b = engine.AppendText(append(b, `,"creation_path":`...), w.Path)
+	b = engine.AppendText(append(b, `,"wrapped_accessor":`...), w.WrappedAccessor)
 	return append(b, '}')
 }
 
@@ -121,7 +121,7 @@ func appendFlat(b []byte, data json.RawMessage) ([]byte, error) {
 		case "request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth":
 			continue
 		}
-		b = append(appendText(append(b, ','), name), ':')
+		b = append(engine.AppendText(append(b, ','), name), ':')
 		b = append(b, value...)
 	}
 	return b, nil
@@ -140,18 +140,7 @@ func appendTexts(b []byte, texts []string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendText(b, s)
+		b = engine.AppendText(b, s)
 	}
 	return append(b, ']')
-}
-
-// appendText writes a JSON string; most need no escapes.
-func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always marshals
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
 }

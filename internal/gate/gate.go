@@ -114,6 +114,11 @@ func (g *Gate) Handle(ctx context.Context, req *Request) (*Response, error) {
 	}
 	if err != nil {
 		g.takeBack(ctx, w)
+	}
+	if w.subject != nil && w.subject.LastUse {
+		g.endToken(ctx, w)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &Response{ID: w.id, Op: w.op, Answer: w.answer, Wrap: w.wrap}, nil
@@ -235,7 +240,7 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	w.answer, err = w.slot.Engine.Handle(ctx, &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
-		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now,
+		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now, WrapTTL: w.WrapTTL,
 	})
 	return sealedOr(err)
 }
@@ -251,6 +256,10 @@ func (w *walk) tokenForEngine() string {
 
 // cover keeps the answer for whoever brings the token that is sent instead.
 func (g *Gate) cover(ctx context.Context, w *walk) error {
+	if w.answer != nil && w.answer.Wrap != nil {
+		w.wrap = w.answer.Wrap
+		return nil
+	}
 	if w.WrapTTL <= 0 || !w.answer.Wrappable() {
 		return nil
 	}
@@ -272,10 +281,11 @@ func (g *Gate) cover(ctx context.Context, w *walk) error {
 func (g *Gate) takeBack(ctx context.Context, w *walk) {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
-	if w.answer != nil && w.answer.Auth != nil {
+	handed := w.answer != nil && !w.answer.Renewed
+	if handed && w.answer.Auth != nil {
 		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
 	}
-	if w.answer != nil && w.answer.Secret != nil {
+	if handed && w.answer.Secret != nil {
 		errs = append(errs, g.o.Leases.Revoke(ctx, w.answer.Secret.LeaseID))
 	}
 	if w.wrap != nil {
@@ -285,6 +295,14 @@ func (g *Gate) takeBack(ctx context.Context, w *walk) {
 		if err != nil {
 			g.o.Logger.Error("take back what an unsent answer held", "request", w.id, "error", fault.Public(err))
 		}
+	}
+}
+
+// endToken takes back a token whose last use this request was.
+func (g *Gate) endToken(ctx context.Context, w *walk) {
+	err := g.o.Tokens.RevokeAccessor(context.WithoutCancel(ctx), w.subject.Accessor)
+	if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: it has revoked itself
+		g.o.Logger.Error("revoke spent token", "request", w.id, "error", fault.Public(err))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/goldkeep/goldkeep/internal/audit"
+	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
@@ -103,9 +104,9 @@ func (g *Gate) blind(data []byte) (string, error) {
 // its answer handed out.
 func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
 	b = make([]byte, 0, 256)
-	b = appendText(append(b, `{"path":`...), w.Path)
+	b = engine.AppendText(append(b, `{"path":`...), w.Path)
 	if w.decision.Rule != "" {
-		b = appendText(append(b, `,"rule":`...), w.decision.Rule)
+		b = engine.AppendText(append(b, `,"rule":`...), w.decision.Rule)
 		b = appendTexts(append(b, `,"policies":`...), w.decision.Policies)
 	}
 	if len(w.Data) > 0 && (rec.Kind == "request" || w.pure || !w.served) {
@@ -129,7 +130,7 @@ func (g *Gate) appendFields(b []byte, fields map[string]json.RawMessage) ([]byte
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(appendText(b, name), `:"`...), blinded...), '"')
+		b = append(append(append(engine.AppendText(b, name), `:"`...), blinded...), '"')
 	}
 	return append(b, '}'), nil
 }
@@ -137,16 +138,16 @@ func (g *Gate) appendFields(b []byte, fields map[string]json.RawMessage) ([]byte
 // appendHanded names what an answer hands out, by accessor and lease id.
 func appendHanded(b []byte, w *walk) []byte {
 	if w.wrap != nil {
-		b = appendText(append(b, `,"wrap_accessor":`...), w.wrap.Accessor)
+		b = engine.AppendText(append(b, `,"wrap_accessor":`...), w.wrap.Accessor)
 	}
 	if w.answer == nil {
 		return b
 	}
 	if w.answer.Auth != nil {
-		b = appendText(append(b, `,"auth_accessor":`...), w.answer.Auth.Accessor)
+		b = engine.AppendText(append(b, `,"auth_accessor":`...), w.answer.Auth.Accessor)
 	}
 	if w.answer.Secret != nil {
-		b = appendText(append(b, `,"lease_id":`...), w.answer.Secret.LeaseID)
+		b = engine.AppendText(append(b, `,"lease_id":`...), w.answer.Secret.LeaseID)
 	}
 	return b
 }

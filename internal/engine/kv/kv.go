@@ -120,7 +120,7 @@ func (e *v1) write(ctx context.Context, req *engine.Request) error {
 	if len(req.Data) == 0 {
 		return fault.New(fault.Invalid, "missing data fields")
 	}
-	data := appendObject(nil, req.Data)
+	data := engine.AppendObject(nil, req.Data)
 	return e.space.Update(ctx, func(w barrier.Writer) error {
 		rec, err := load(ctx, w, req.Path)
 		if err != nil {

@@ -11,40 +11,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
-
-// appendObject writes a JSON object from its fields, each byte-exact, sorted
-// by name.
-func appendObject(b []byte, fields map[string]json.RawMessage) []byte {
-	b = append(b, '{')
-	for i, name := range slices.Sorted(maps.Keys(fields)) {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendString(b, name), ':')
-		b = append(b, fields[name]...)
-	}
-	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	if plain(s) {
-		return append(append(append(b, '"'), s...), '"')
-	}
-	quoted, _ := json.Marshal(s) // a string always marshals
-	return append(b, quoted...)
-}
-
-// plain reports whether a string needs no escapes in JSON.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			return false
-		}
-	}
-	return true
-}
 
 // appendMetadata writes what is told about one version:
 // {"created_time":...,"custom_metadata":...,"deletion_time":...,"destroyed":...,"version":...}.
@@ -79,8 +48,8 @@ func appendCustom(b []byte, custom map[string]string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, k), ':')
-		b = appendString(b, custom[k])
+		b = append(engine.AppendText(b, k), ':')
+		b = engine.AppendText(b, custom[k])
 	}
 	return append(b, '}')
 }
@@ -113,7 +82,7 @@ func merge(target, patch json.RawMessage, depth int) (json.RawMessage, error) {
 		}
 		fields[name] = merged
 	}
-	return appendObject(nil, fields), nil
+	return engine.AppendObject(nil, fields), nil
 }
 
 // subkeys replaces every leaf by null; at depth (0: no limit) objects too.
@@ -125,7 +94,7 @@ func subkeys(data json.RawMessage, depth, level int) json.RawMessage {
 	for name, value := range fields {
 		fields[name] = subkeys(value, depth, level+1)
 	}
-	return appendObject(nil, fields)
+	return engine.AppendObject(nil, fields)
 }
 
 func object(raw json.RawMessage) (map[string]json.RawMessage, bool) {

@@ -1,0 +1,85 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sys
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+func (e *Engine) policyRoutes() []engine.Route {
+	one := func(field string) engine.Ops {
+		return engine.Ops{Read: e.readPolicy(field), Write: e.writePolicy, Delete: e.deletePolicy}
+	}
+	return []engine.Route{
+		{Path: "policies/acl", Ops: engine.Ops{List: e.listPolicies, Read: e.listPolicies}},
+		{Path: "policies/acl/{name}", Ops: one("policy")},
+		{Path: "policy", Ops: engine.Ops{List: e.listLegacy, Read: e.listLegacy}},
+		{Path: "policy/{name}", Ops: one("rules")},
+	}
+}
+
+func (e *Engine) listPolicies(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	names, err := e.o.Policies.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+}
+
+func (e *Engine) listLegacy(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	names, err := e.o.Policies.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Data: map[string][]string{"keys": names, "policies": names}, Flat: true}, nil
+}
+
+// readPolicy answers a policy's text in the field the path's age calls for.
+func (e *Engine) readPolicy(field string) engine.Handler {
+	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+		name := policy.NormalName(v["name"])
+		text, err := e.o.Policies.Get(ctx, name)
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &engine.Response{Data: map[string]string{"name": name, field: text}, Flat: field == "rules"}, nil
+	}
+}
+
+func (e *Engine) writePolicy(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	text := f.Text("policy")
+	if text == "" {
+		text = f.Text("rules") // the old name
+	}
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if text == "" {
+		return nil, fault.New(fault.Invalid, "'policy' parameter not supplied or empty")
+	}
+	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+		text = string(decoded)
+	}
+	name := policy.NormalName(v["name"])
+	if err := e.o.Policies.Put(ctx, name, text); err != nil {
+		return nil, err
+	}
+	if name != v["name"] {
+		return &engine.Response{Warnings: []string{"policy name was converted to " + name}}, nil
+	}
+	return nil, nil
+}
+
+func (e *Engine) deletePolicy(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	return nil, e.o.Policies.Delete(ctx, policy.NormalName(v["name"]))
+}

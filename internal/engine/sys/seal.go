@@ -1,0 +1,258 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sys
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+func (e *Engine) sealRoutes() []engine.Route {
+	return []engine.Route{
+		{Path: "init", Ops: engine.Ops{Read: e.initialized, Write: e.init}},
+		{Path: "seal-status", Ops: engine.Ops{Read: e.sealStatus}},
+		{Path: "unseal", Ops: engine.Ops{Write: e.unseal}},
+		{Path: "seal", Ops: engine.Ops{Write: e.seal}},
+		{Path: "health", Ops: engine.Ops{Read: e.health}},
+		{Path: "leader", Ops: engine.Ops{Read: e.leader}},
+		{Path: "version-history", Ops: engine.Ops{List: e.versions}},
+	}
+}
+
+func bare(data any) *engine.Response { return &engine.Response{Data: data, Bare: true} }
+
+func (e *Engine) initialized(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	st, err := e.o.Barrier.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return bare(map[string]bool{"initialized": st.Initialized}), nil
+}
+
+// initAnswer is what sys/init hands out, once.
+type initAnswer struct {
+	Keys       []string `json:"keys"`
+	KeysBase64 []string `json:"keys_base64"`
+	RootToken  string   `json:"root_token"`
+}
+
+func (e *Engine) init(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	o := barrier.InitOptions{Shares: f.Int("secret_shares", 0), Threshold: f.Int("secret_threshold", 0)}
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if len(f.List("pgp_keys")) > 0 || f.Text("root_token_pgp_key") != "" {
+		return nil, fault.New(fault.Invalid, "keys encrypted with PGP are not offered").WithHint("leave out pgp_keys")
+	}
+	if f.Int("recovery_shares", 0) > 0 || f.Int("recovery_threshold", 0) > 0 {
+		return nil, fault.New(fault.Invalid, "parameters recovery_shares, recovery_threshold not applicable to seal type shamir")
+	}
+	if o.Shares == 0 || o.Threshold == 0 {
+		return nil, fault.New(fault.Invalid, "secret_shares and secret_threshold must be from 1 to 255")
+	}
+	shares, root, err := Initialize(ctx, e.o.Barrier, e.o.Tokens, o)
+	if err != nil {
+		return nil, err
+	}
+	answer := initAnswer{RootToken: root}
+	for _, s := range shares {
+		answer.Keys = append(answer.Keys, hex.EncodeToString(s))
+		answer.KeysBase64 = append(answer.KeysBase64, base64.StdEncoding.EncodeToString(s))
+	}
+	return bare(answer), nil
+}
+
+// Initialize makes the keys, split into shares, and the first root token. The
+// barrier is sealed again afterwards.
+func Initialize(ctx context.Context, b Barrier, tokens Tokens, o barrier.InitOptions) (shares [][]byte, root string, err error) {
+	result, err := b.Init(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, share := range result.Shares[:o.Threshold] {
+		if _, err := b.SubmitShare(ctx, share); err != nil {
+			return nil, "", err
+		}
+	}
+	defer b.Seal()
+	root, err = RootToken(ctx, tokens, "")
+	return result.Shares, root, err
+}
+
+// RootToken makes a token that may do everything and does not expire. id is ""
+// for a random one.
+func RootToken(ctx context.Context, tokens Tokens, id string) (string, error) {
+	granted, err := tokens.Create(ctx, auth.NewToken{
+		ID: id, Policies: []string{policy.RootName}, Display: "root", Path: "auth/token/root", NoDefault: true,
+	})
+	if err != nil {
+		return "", err
+	}
+	return granted.Token, nil
+}
+
+// sealStatus is the answer of seal-status and unseal.
+type sealStatus struct {
+	Type         string `json:"type"`
+	Initialized  bool   `json:"initialized"`
+	Sealed       bool   `json:"sealed"`
+	T            int    `json:"t"`
+	N            int    `json:"n"`
+	Progress     int    `json:"progress"`
+	Nonce        string `json:"nonce"`
+	Version      string `json:"version"`
+	BuildDate    string `json:"build_date"`
+	CommitDate   string `json:"commit_date"`
+	Migration    bool   `json:"migration"`
+	RecoverySeal bool   `json:"recovery_seal"`
+	StorageType  string `json:"storage_type"`
+	ClusterName  string `json:"cluster_name,omitempty"`
+	ClusterID    string `json:"cluster_id,omitempty"`
+}
+
+func (e *Engine) status(st barrier.Status) *engine.Response {
+	s := sealStatus{
+		Type: st.Type, Initialized: st.Initialized, Sealed: st.Sealed, T: st.Threshold, N: st.Shares,
+		Progress: st.Progress, Nonce: st.Nonce, Version: e.o.Version, BuildDate: e.o.Built, CommitDate: e.o.Built,
+		RecoverySeal: st.Type != barrier.Shamir, StorageType: e.o.Storage,
+	}
+	if !st.Sealed {
+		s.ClusterName, s.ClusterID = clusterName(st), st.ClusterID
+	}
+	return bare(s)
+}
+
+func clusterName(st barrier.Status) string {
+	return "goldkeep-" + st.ClusterID[:min(8, len(st.ClusterID))]
+}
+
+func (e *Engine) sealStatus(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	st, err := e.o.Barrier.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return e.status(st), nil
+}
+
+func (e *Engine) unseal(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	f := engine.Read(lowerCased(req))
+	key, reset := f.Text("key"), f.Bool("reset", false)
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if reset {
+		e.o.Barrier.ResetShares()
+		return e.sealStatus(ctx, req, nil)
+	}
+	if key == "" {
+		return nil, fault.New(fault.Invalid, "'key' must be specified in request body as JSON, or 'reset' set to true")
+	}
+	share, err := decodeShare(key)
+	if err != nil {
+		return nil, err
+	}
+	st, err := e.o.Barrier.SubmitShare(ctx, share)
+	if err != nil {
+		return nil, err
+	}
+	return e.status(st), nil
+}
+
+// lowerCased gives the fields of a request whose names clients send in any case.
+func lowerCased(req *engine.Request) *engine.Request {
+	lower := &engine.Request{Data: map[string]json.RawMessage{}}
+	for name, value := range req.Data {
+		lower.Data[strings.ToLower(name)] = value
+	}
+	return lower
+}
+
+// decodeShare reads a share in hex or base64.
+func decodeShare(text string) ([]byte, error) {
+	if share, err := hex.DecodeString(text); err == nil {
+		return share, nil
+	}
+	share, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "'key' must be a valid hex or base64 string")
+	}
+	return share, nil
+}
+
+func (e *Engine) seal(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	e.o.Barrier.Seal()
+	e.o.Mounts.Forget()
+	if e.o.OnSeal != nil {
+		e.o.OnSeal()
+	}
+	return nil, nil
+}
+
+// healthAnswer is the answer of health.
+type healthAnswer struct {
+	Initialized   bool     `json:"initialized"`
+	Sealed        bool     `json:"sealed"`
+	Standby       bool     `json:"standby"`
+	ServerTimeUTC int64    `json:"server_time_utc"`
+	Version       string   `json:"version"`
+	ClusterName   string   `json:"cluster_name,omitempty"`
+	ClusterID     string   `json:"cluster_id,omitempty"`
+	Failing       []string `json:"failing,omitempty"` // parts that do not work
+}
+
+// health says with its status code how things stand; the query can set other
+// codes.
+func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	st, err := e.o.Barrier.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := healthAnswer{Initialized: st.Initialized, Sealed: st.Sealed, ServerTimeUTC: req.Now.Unix(), Version: e.o.Version}
+	if e.o.Failing != nil {
+		answer.Failing = e.o.Failing()
+	}
+	field, code := "activecode", 200
+	switch {
+	case !st.Initialized:
+		field, code = "uninitcode", 501
+	case st.Sealed:
+		field, code = "sealedcode", 503
+	default:
+		answer.ClusterName, answer.ClusterID = clusterName(st), st.ClusterID
+		if len(answer.Failing) > 0 {
+			code = 500
+		}
+	}
+	f := engine.Read(req)
+	code = f.Int(field, code)
+	if f.Err() != nil || code < 200 || code > 599 {
+		return nil, fault.New(fault.Invalid, "%s must be a status code from 200 to 599", field)
+	}
+	return &engine.Response{Status: code, Data: answer, Bare: true}, nil
+}
+
+// leader answers that this node serves every request: there is no other kind.
+func (e *Engine) leader(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return bare(map[string]any{
+		"ha_enabled": false, "is_self": false, "leader_address": "", "leader_cluster_address": "",
+		"performance_standby": false, "performance_standby_last_remote_wal": 0,
+	}), nil
+}
+
+func (e *Engine) versions(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return &engine.Response{Data: map[string]any{
+		"keys":     []string{e.o.Version},
+		"key_info": map[string]any{e.o.Version: map[string]any{"build_date": e.o.Built, "previous_version": nil, "timestamp_installed": e.o.Built}},
+	}}, nil
+}

@@ -1,0 +1,121 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sys serves sys/: the server's own settings, its seal, its policies,
+// mounts, leases and wrapped answers.
+package sys
+
+import (
+	"context"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Barrier is what sys asks of package barrier.
+type Barrier interface {
+	Status(ctx context.Context) (barrier.Status, error)
+	Init(ctx context.Context, o barrier.InitOptions) (barrier.InitResult, error)
+	SubmitShare(ctx context.Context, share []byte) (barrier.Status, error)
+	ResetShares()
+	Seal()
+	Sealed() bool
+}
+
+// Tokens is what sys asks of package auth about tokens.
+type Tokens interface {
+	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
+	Info(ctx context.Context, token string) (*auth.Info, error)
+	InfoByAccessor(ctx context.Context, accessor string) (*auth.Info, error)
+}
+
+// Policies is what sys asks of package auth about policies.
+type Policies interface {
+	Get(ctx context.Context, name string) (string, error)
+	Put(ctx context.Context, name, text string) error
+	List(ctx context.Context) ([]string, error)
+	Delete(ctx context.Context, name string) error
+	Set(ctx context.Context, names []string) (policy.Set, error)
+}
+
+// Leases is what sys asks of package lease.
+type Leases interface {
+	Lookup(ctx context.Context, id string) (*lease.Lease, error)
+	List(ctx context.Context, prefix string) ([]string, error)
+	Renew(ctx context.Context, id string, increment time.Duration) (*lease.Lease, error)
+	Revoke(ctx context.Context, id string) error
+	RevokePrefix(ctx context.Context, prefix string) error
+	RevokeForce(ctx context.Context, prefix string) error
+	Count(ctx context.Context) (int, error)
+}
+
+// Options are the parts sys is made of. All are needed but the last two.
+type Options struct {
+	Barrier  Barrier
+	Tokens   Tokens
+	Policies Policies
+	Leases   Leases
+	Mounts   *engine.Mounts
+	Wrapping *engine.Wrapping
+	Version  string          // strict SemVer
+	Built    string          // RFC 3339
+	Storage  string          // "sqlite", "postgresql"
+	Failing  func() []string // parts that do not work, such as "audit"; nil: none known
+	OnSeal   func()          // told after sealing
+}
+
+// Engine serves "sys/".
+type Engine struct {
+	o      Options
+	routes *engine.Router
+}
+
+// New makes the engine.
+func New(o Options) *Engine {
+	e := &Engine{o: o}
+	var routes []engine.Route
+	for _, part := range [][]engine.Route{
+		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.capabilityRoutes(), toolRoutes(),
+	} {
+		routes = append(routes, part...)
+	}
+	e.routes = engine.Routes(routes)
+	return e
+}
+
+// Special implements engine.Engine.
+func (*Engine) Special() engine.Special {
+	return engine.Special{
+		Open: []string{
+			"init", "seal-status", "unseal", "health", "leader",
+			"wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*",
+		},
+		Sealed: []string{"init", "seal-status", "unseal", "health", "leader"},
+		Pure: []string{
+			"init", "seal-status", "health", "leader", "mounts", "mounts/*", "auth", "auth/*",
+			"policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
+		},
+		Sudo: []string{
+			"seal", "step-down", "remount", "auth", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*",
+			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",
+			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*",
+		},
+	}
+}
+
+// Exists implements engine.Engine. Only a policy's path tells the two apart.
+func (*Engine) Exists(context.Context, string) (bool, error) { return true, nil }
+
+// Handle implements engine.Engine. Unlike elsewhere, a slash at the end of a
+// path says nothing here.
+func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	return e.routes.Handle(ctx, req)
+}
+
+// missing is the error for a field that is needed.
+func missing(name string) error { return fault.New(fault.Invalid, "missing %s", name) }

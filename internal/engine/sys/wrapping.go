@@ -1,0 +1,159 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sys
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+func (e *Engine) wrappingRoutes() []engine.Route {
+	return []engine.Route{
+		{Path: "wrapping/wrap", Ops: engine.Ops{Write: e.wrap}},
+		{Path: "wrapping/unwrap", Ops: engine.Ops{Write: e.unwrap}},
+		{Path: "wrapping/lookup", Ops: engine.Ops{Write: e.lookupWrapped, Read: e.lookupWrapped}},
+		{Path: "wrapping/rewrap", Ops: engine.Ops{Write: e.rewrap}},
+	}
+}
+
+// wrap answers what it was sent; the gate wraps it, as it would any answer.
+func (e *Engine) wrap(_ context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	if req.WrapTTL <= 0 {
+		return nil, fault.New(fault.Invalid, "endpoint requires response wrapping to be used").WithHint("send the header X-Vault-Wrap-TTL")
+	}
+	return &engine.Response{Data: json.RawMessage(engine.AppendObject(nil, req.Data))}, nil
+}
+
+// wrappingToken is the one in the body, or else the request's own.
+func wrappingToken(req *engine.Request) (string, error) {
+	f := engine.Read(req)
+	token := f.Text("token")
+	if token == "" {
+		token = req.Token
+	}
+	if token == "" && f.Err() == nil {
+		return "", missing("token")
+	}
+	return token, f.Err()
+}
+
+func (e *Engine) unwrap(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := wrappingToken(req)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := e.o.Wrapping.Take(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Wrapped: stored}, nil
+}
+
+func (e *Engine) lookupWrapped(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := wrappingToken(req)
+	if err != nil {
+		return nil, err
+	}
+	w, err := e.o.Wrapping.Lookup(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Data: map[string]any{
+		"creation_ttl": seconds(w.TTL), "creation_time": w.Created.UTC().Format(time.RFC3339Nano), "creation_path": w.Path,
+	}}, nil
+}
+
+func (e *Engine) rewrap(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := wrappingToken(req)
+	if err != nil {
+		return nil, err
+	}
+	w, err := e.o.Wrapping.Rewrap(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Wrap: w}, nil
+}
+
+func (e *Engine) capabilityRoutes() []engine.Route {
+	return []engine.Route{
+		{Path: "capabilities", Ops: engine.Ops{Write: e.capabilities}},
+		{Path: "capabilities-self", Ops: engine.Ops{Write: e.capabilitiesSelf}},
+		{Path: "capabilities-accessor", Ops: engine.Ops{Write: e.capabilitiesAccessor}},
+		{Path: "internal/ui/resultant-acl", Ops: engine.Ops{Read: e.resultantACL}},
+	}
+}
+
+func (e *Engine) capabilitiesSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.capable(ctx, req, req.Subject.Policies)
+}
+
+func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	token := f.Text("token")
+	if f.Err() != nil || token == "" {
+		return nil, missing("token")
+	}
+	info, err := e.o.Tokens.Info(ctx, token)
+	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.Invalid, "invalid token")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.capable(ctx, req, info.Policies)
+}
+
+func (e *Engine) capabilitiesAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	accessor := f.Text("accessor")
+	if f.Err() != nil || accessor == "" {
+		return nil, missing("accessor")
+	}
+	info, err := e.o.Tokens.InfoByAccessor(ctx, accessor)
+	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.Invalid, "invalid accessor")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.capable(ctx, req, info.Policies)
+}
+
+// capable answers what policies allow on the paths asked for.
+func (e *Engine) capable(ctx context.Context, req *engine.Request, names []string) (*engine.Response, error) {
+	f := engine.Read(req)
+	paths := f.List("paths")
+	if len(paths) == 0 {
+		paths = f.List("path")
+	}
+	if f.Err() != nil || len(paths) == 0 {
+		return nil, missing("path")
+	}
+	set, err := e.o.Policies.Set(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	data := map[string][]policy.Capability{}
+	for _, path := range paths {
+		data[path] = set.Capabilities(strings.TrimPrefix(path, "/"))
+	}
+	if len(paths) == 1 {
+		data["capabilities"] = data[paths[0]]
+	}
+	return &engine.Response{Data: data, Flat: true}, nil
+}
+
+// resultantACL tells the web console whether the caller is root.
+func (e *Engine) resultantACL(_ context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return &engine.Response{Data: map[string]any{
+		"root": req.Subject.Root, "exact_paths": map[string]any{}, "glob_paths": map[string]any{},
+	}}, nil
+}

@@ -1,0 +1,333 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package token serves auth/token/: tokens made, looked at, renewed and revoked.
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Tokens is what this engine asks of package auth.
+type Tokens interface {
+	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
+	Info(ctx context.Context, token string) (*auth.Info, error)
+	InfoByAccessor(ctx context.Context, accessor string) (*auth.Info, error)
+	Renew(ctx context.Context, token string, increment time.Duration) (*auth.Granted, error)
+	RenewAccessor(ctx context.Context, accessor string, increment time.Duration) (*auth.Granted, error)
+	Accessors(ctx context.Context) ([]string, error)
+	Revoker
+}
+
+// Revoker takes tokens back, with all that was made with them.
+type Revoker interface {
+	Revoke(ctx context.Context, token string) error
+	RevokeAccessor(ctx context.Context, accessor string) error
+	RevokeOrphan(ctx context.Context, token string) error
+	Tidy(ctx context.Context, limit int) (int, error)
+}
+
+// Policies compiles the policies of a subject.
+type Policies interface {
+	Get(ctx context.Context, name string) (string, error)
+	Set(ctx context.Context, names []string) (policy.Set, error)
+}
+
+// Engine serves "auth/token/".
+type Engine struct {
+	tokens   Tokens
+	policies Policies
+	routes   *engine.Router
+}
+
+// New makes the engine.
+func New(tokens Tokens, policies Policies) *Engine {
+	e := &Engine{tokens: tokens, policies: policies}
+	e.routes = engine.Routes([]engine.Route{
+		{Path: "create", Ops: engine.Ops{Write: e.create}},
+		{Path: "create-orphan", Ops: engine.Ops{Write: e.createOrphan}},
+		{Path: "lookup-self", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookupSelf}},
+		{Path: "lookup", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookup}},
+		{Path: "lookup-accessor", Ops: engine.Ops{Write: e.lookupAccessor}},
+		{Path: "renew-self", Ops: engine.Ops{Write: e.renewSelf}},
+		{Path: "renew", Ops: engine.Ops{Write: e.renew}},
+		{Path: "renew-accessor", Ops: engine.Ops{Write: e.renewAccessor}},
+		{Path: "revoke-self", Ops: engine.Ops{Write: e.revokeSelf}},
+		{Path: "revoke", Ops: engine.Ops{Write: e.revoke}},
+		{Path: "revoke-accessor", Ops: engine.Ops{Write: e.revokeAccessor}},
+		{Path: "revoke-orphan", Ops: engine.Ops{Write: e.revokeOrphan}},
+		{Path: "accessors", Ops: engine.Ops{List: e.accessors}},
+		{Path: "tidy", Ops: engine.Ops{Write: e.tidy}},
+	})
+	return e
+}
+
+// Special implements engine.Engine.
+func (*Engine) Special() engine.Special {
+	return engine.Special{
+		Sudo: []string{"accessors", "accessors/", "create-orphan", "revoke-orphan"},
+		Pure: []string{"lookup-self", "lookup", "accessors/"},
+	}
+}
+
+// Exists implements engine.Engine: every write is an update.
+func (*Engine) Exists(context.Context, string) (bool, error) { return true, nil }
+
+// Handle implements engine.Engine.
+func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	return e.routes.Handle(ctx, req)
+}
+
+func (e *Engine) createOrphan(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.make(ctx, req, true, true)
+}
+
+func (e *Engine) create(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	sudo, err := e.sudo(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return e.make(ctx, req, false, sudo)
+}
+
+// sudo reports whether the caller has it on the path asked for.
+func (e *Engine) sudo(ctx context.Context, req *engine.Request) (bool, error) {
+	if req.Subject.Root {
+		return true, nil
+	}
+	set, err := e.policies.Set(ctx, req.Subject.Policies)
+	return slices.Contains(set.Capabilities(req.Mount+req.Path), policy.Sudo), err
+}
+
+func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo bool) (*engine.Response, error) {
+	f := engine.Read(req)
+	n := auth.NewToken{
+		Parent: req.Subject, ID: f.Text("id"), Policies: f.List("policies"), Meta: f.Map("meta"),
+		TTL: f.Duration("ttl"), ExplicitMax: f.Duration("explicit_max_ttl"), Period: f.Duration("period"),
+		NumUses: f.Int("num_uses", 0), Display: "token", Path: req.Mount + req.Path, Type: f.Text("type"),
+		NoParent: orphan || f.Bool("no_parent", false), NoDefault: f.Bool("no_default_policy", false), AnyPolicy: sudo,
+	}
+	if name := f.Text("display_name"); name != "" {
+		n.Display = "token-" + name
+	}
+	if n.TTL == 0 {
+		n.TTL = f.Duration("lease") // the old name
+	}
+	if f.Has("renewable") {
+		renewable := f.Bool("renewable", true)
+		n.Renewable = &renewable
+	}
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if !sudo && (n.ID != "" || n.NoParent || n.Period > 0) {
+		return nil, fault.New(fault.Invalid, "root or sudo privileges required to choose an id, to create an orphan or a periodic token")
+	}
+	granted, err := e.tokens.Create(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Auth: granted, Warnings: append(e.unknownPolicies(ctx, granted), granted.Warnings...)}, nil
+}
+
+// unknownPolicies warns of policies that are not there (yet).
+func (e *Engine) unknownPolicies(ctx context.Context, g *auth.Granted) (warnings []string) {
+	for _, name := range g.Policies {
+		if _, err := e.policies.Get(ctx, name); fault.Is(err, fault.NotFound) {
+			warnings = append(warnings, "Policy \""+name+"\" does not exist")
+		}
+	}
+	return warnings
+}
+
+func (e *Engine) lookupSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	info, err := e.tokens.Info(ctx, req.Token)
+	if err != nil {
+		return nil, err
+	}
+	return show(info, req.Token), nil
+}
+
+func (e *Engine) lookup(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := named(req, "token")
+	if err != nil {
+		return nil, err
+	}
+	info, err := e.tokens.Info(ctx, token)
+	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+		return nil, fault.New(fault.Denied, "bad token")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return show(info, token), nil
+}
+
+func (e *Engine) lookupAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	accessor, err := named(req, "accessor")
+	if err != nil {
+		return nil, err
+	}
+	info, err := e.tokens.InfoByAccessor(ctx, accessor)
+	if err != nil {
+		return nil, badAccessor(err)
+	}
+	return show(info, ""), nil
+}
+
+// badAccessor is what callers are told of an accessor that names no token.
+func badAccessor(err error) error {
+	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
+		return fault.New(fault.Invalid, "invalid accessor")
+	}
+	return err
+}
+
+func named(req *engine.Request, field string) (string, error) {
+	f := engine.Read(req)
+	name := f.Text(field)
+	if f.Err() == nil && name == "" {
+		return "", fault.New(fault.Invalid, "missing %s", field)
+	}
+	return name, f.Err()
+}
+
+func (e *Engine) renewSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.renewToken(ctx, req, req.Token)
+}
+
+func (e *Engine) renew(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := named(req, "token")
+	if err != nil {
+		return nil, err
+	}
+	return e.renewToken(ctx, req, token)
+}
+
+func (e *Engine) renewToken(ctx context.Context, req *engine.Request, token string) (*engine.Response, error) {
+	f := engine.Read(req)
+	increment := f.Duration("increment")
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	granted, err := e.tokens.Renew(ctx, token, increment)
+	return renewed(granted, err)
+}
+
+func (e *Engine) renewAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	accessor, err := named(req, "accessor")
+	f := engine.Read(req)
+	increment := f.Duration("increment")
+	if err == nil {
+		err = f.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	granted, err := e.tokens.RenewAccessor(ctx, accessor, increment)
+	return renewed(granted, badAccessor(err))
+}
+
+func renewed(granted *auth.Granted, err error) (*engine.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Response{Auth: granted, Renewed: true, Warnings: granted.Warnings}, nil
+}
+
+func (e *Engine) revokeSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return nil, e.tokens.Revoke(ctx, req.Token)
+}
+
+func (e *Engine) revoke(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := named(req, "token")
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.tokens.Revoke(ctx, token)
+}
+
+func (e *Engine) revokeOrphan(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	token, err := named(req, "token")
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.tokens.RevokeOrphan(ctx, token)
+}
+
+func (e *Engine) revokeAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	accessor, err := named(req, "accessor")
+	if err != nil {
+		return nil, err
+	}
+	return nil, badAccessor(e.tokens.RevokeAccessor(ctx, accessor))
+}
+
+func (e *Engine) accessors(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	names, err := e.tokens.Accessors(ctx)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+}
+
+// tidyBatch is how many ended tokens one call clears away.
+const tidyBatch = 10_000
+
+func (e *Engine) tidy(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	if _, err := e.tokens.Tidy(ctx, tidyBatch); err != nil {
+		return nil, err
+	}
+	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully done."}}, nil
+}
+
+// lookedUp is what is told about a token.
+type lookedUp struct {
+	Accessor    string            `json:"accessor"`
+	Created     int64             `json:"creation_time"`
+	CreationTTL int64             `json:"creation_ttl"`
+	Display     string            `json:"display_name"`
+	EntityID    string            `json:"entity_id"`
+	Expires     *time.Time        `json:"expire_time"`
+	ExplicitMax int64             `json:"explicit_max_ttl"`
+	ID          string            `json:"id"`
+	Issued      time.Time         `json:"issue_time"`
+	LastRenewal *time.Time        `json:"last_renewal,omitempty"`
+	LastUnix    int64             `json:"last_renewal_time,omitempty"`
+	Meta        map[string]string `json:"meta"`
+	NumUses     int               `json:"num_uses"`
+	Orphan      bool              `json:"orphan"`
+	Path        string            `json:"path"`
+	Period      int64             `json:"period,omitempty"`
+	Policies    []string          `json:"policies"`
+	Renewable   bool              `json:"renewable"`
+	TTL         int64             `json:"ttl"`
+	Type        string            `json:"type"`
+}
+
+func show(i *auth.Info, token string) *engine.Response {
+	l := lookedUp{
+		Accessor: i.Accessor, Created: i.Issued.Unix(), CreationTTL: seconds(i.CreationTTL), Display: i.Display,
+		ExplicitMax: seconds(i.ExplicitMax), ID: token, Issued: i.Issued, Meta: i.Meta, NumUses: i.NumUses,
+		Orphan: i.Orphan, Path: i.Path, Period: seconds(i.Period), Policies: i.Policies, Renewable: i.Renewable,
+		TTL: seconds(i.TTL), Type: i.Type,
+	}
+	if !i.Expires.IsZero() {
+		l.Expires = &i.Expires
+	}
+	if !i.Renewed.IsZero() {
+		l.LastRenewal, l.LastUnix = &i.Renewed, i.Renewed.Unix()
+	}
+	raw, _ := json.Marshal(l) // nothing in it can fail
+	return &engine.Response{Data: json.RawMessage(raw)}
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
