@@ -1,0 +1,233 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// list is how every list of the API comes.
+type list[T any] struct {
+	Items []T `json:"items"`
+}
+
+func all[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	var l list[T]
+	err := c.Do(ctx, "GET", path, nil, &l)
+	return l.Items, err
+}
+
+func one[T any](ctx context.Context, c *Client, path string) (*T, error) {
+	v := new(T)
+	if err := c.Do(ctx, "GET", path, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func send[T any](ctx context.Context, c *Client, method, path string, in any) (*T, error) {
+	v := new(T)
+	if err := c.Do(ctx, method, path, in, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Images lists the images the server has seen.
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	return all[Image](ctx, c, "/api/v1/images")
+}
+
+// Image returns one image, by any digest it goes by, with evidence and verdicts.
+func (c *Client) Image(ctx context.Context, digest string) (*Image, error) {
+	return one[Image](ctx, c, "/api/v1/images/"+url.PathEscape(digest))
+}
+
+// AddImage sends an image archive (OCI or docker-save) or an executable; the
+// server scans it. Nothing but the content decides what it is.
+func (c *Client) AddImage(ctx context.Context, name string, content io.Reader) (*Image, error) {
+	return send[Image](ctx, c, "POST", "/api/v1/images?"+url.Values{"name": {name}}.Encode(), content)
+}
+
+// PullImage has the server fetch an image from a registry and scan it.
+func (c *Client) PullImage(ctx context.Context, reference string) (*Image, error) {
+	return send[Image](ctx, c, "POST", "/api/v1/images/pull", map[string]string{"reference": reference})
+}
+
+// Verdict asks for the verdict on an image in an environment, now.
+func (c *Client) Verdict(ctx context.Context, environment, digest string) (*Verdict, error) {
+	return one[Verdict](ctx, c, "/api/v1/environments/"+url.PathEscape(environment)+"/verdicts/"+url.PathEscape(digest))
+}
+
+// Environments lists the environments.
+func (c *Client) Environments(ctx context.Context) ([]Environment, error) {
+	return all[Environment](ctx, c, "/api/v1/environments")
+}
+
+// Environment returns one environment.
+func (c *Client) Environment(ctx context.Context, name string) (*Environment, error) {
+	return one[Environment](ctx, c, "/api/v1/environments/"+url.PathEscape(name))
+}
+
+// Goldens lists the golden images.
+func (c *Client) Goldens(ctx context.Context) ([]Golden, error) {
+	return all[Golden](ctx, c, "/api/v1/golden-images")
+}
+
+// Workloads lists the workloads.
+func (c *Client) Workloads(ctx context.Context) ([]Workload, error) {
+	return all[Workload](ctx, c, "/api/v1/workloads")
+}
+
+// Workload returns one workload.
+func (c *Client) Workload(ctx context.Context, name string) (*Workload, error) {
+	return one[Workload](ctx, c, "/api/v1/workloads/"+url.PathEscape(name))
+}
+
+// Instances lists the running instances; with ended also those that are gone.
+func (c *Client) Instances(ctx context.Context, ended bool) ([]Instance, error) {
+	return all[Instance](ctx, c, "/api/v1/instances?all="+strconv.FormatBool(ended))
+}
+
+// Instance returns one instance.
+func (c *Client) Instance(ctx context.Context, id string) (*Instance, error) {
+	return one[Instance](ctx, c, "/api/v1/instances/"+url.PathEscape(id))
+}
+
+// Admit asks for an identity for a workload an agent has attested.
+func (c *Client) Admit(ctx context.Context, r AdmitRequest) (*Grant, error) {
+	return send[Grant](ctx, c, "POST", "/api/v1/instances", r)
+}
+
+// Renew makes an instance's identity live on.
+func (c *Client) Renew(ctx context.Context, id string, r RenewRequest) (*Grant, error) {
+	return send[Grant](ctx, c, "POST", "/api/v1/instances/"+url.PathEscape(id)+"/renew", r)
+}
+
+// Leave ends an instance whose process has ended.
+func (c *Client) Leave(ctx context.Context, node, id string) error {
+	return c.Do(ctx, "DELETE", "/api/v1/instances/"+url.PathEscape(id)+"?node="+url.QueryEscape(node), nil, nil)
+}
+
+// Watch waits until something changed for a node, or until timeout (at most a
+// minute).
+func (c *Client) Watch(ctx context.Context, node string, since, secretsSince int64, timeout time.Duration) (*NodeChange, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout+Wait)
+	defer cancel()
+	q := url.Values{
+		"since": {strconv.FormatInt(since, 10)}, "secretsSince": {strconv.FormatInt(secretsSince, 10)},
+		"timeout": {timeout.String()},
+	}
+	return one[NodeChange](ctx, c, "/api/v1/nodes/"+url.PathEscape(node)+"/watch?"+q.Encode())
+}
+
+// EnrolNode makes a token for the agent of a node.
+func (c *Client) EnrolNode(ctx context.Context, node string) (*NodeToken, error) {
+	return send[NodeToken](ctx, c, "POST", "/api/v1/nodes/"+url.PathEscape(node), map[string]string{})
+}
+
+// Plan tells what documents would change.
+func (c *Client) Plan(ctx context.Context, r PlanRequest) (*Plan, error) {
+	return send[Plan](ctx, c, "POST", "/api/v1/plan", r)
+}
+
+// Apply makes the server be what documents say.
+func (c *Client) Apply(ctx context.Context, r PlanRequest) (*Plan, error) {
+	return send[Plan](ctx, c, "POST", "/api/v1/apply", r)
+}
+
+// Triages lists the decisions on findings.
+func (c *Client) Triages(ctx context.Context) ([]Triage, error) {
+	return all[Triage](ctx, c, "/api/v1/triage")
+}
+
+// PutTriage records a decision on a finding.
+func (c *Client) PutTriage(ctx context.Context, t Triage) (*Triage, error) {
+	return send[Triage](ctx, c, "POST", "/api/v1/triage", t)
+}
+
+// DeleteTriage takes a decision back.
+func (c *Client) DeleteTriage(ctx context.Context, id string) error {
+	return c.Do(ctx, "DELETE", "/api/v1/triage/"+url.PathEscape(id), nil, nil)
+}
+
+// Advisories returns the state of the server's advisory database.
+func (c *Client) Advisories(ctx context.Context) (*Snapshot, error) {
+	return one[Snapshot](ctx, c, "/api/v1/advisories")
+}
+
+// UploadFeed sends one feed (an OSV all.zip, kev.json or epss.csv) to the server.
+func (c *Client) UploadFeed(ctx context.Context, feed string, content io.Reader) (*FeedChange, error) {
+	return send[FeedChange](ctx, c, "PUT", "/api/v1/advisories/"+url.PathEscape(feed), content)
+}
+
+// Audit returns up to limit records after a sequence number, opened.
+func (c *Client) Audit(ctx context.Context, after uint64, limit int) ([]AuditRecord, error) {
+	return all[AuditRecord](ctx, c, fmt.Sprintf("/api/v1/audit?after=%d&limit=%d", after, limit))
+}
+
+// SealStatus tells whether the server can reach its secrets.
+func (c *Client) SealStatus(ctx context.Context) (*SealStatus, error) {
+	return one[SealStatus](ctx, c, "/v1/sys/seal-status")
+}
+
+// Init initializes the server; what it returns exists nowhere else.
+func (c *Client) Init(ctx context.Context, shares, threshold int) (*InitResult, error) {
+	return send[InitResult](ctx, c, "PUT", "/v1/sys/init", map[string]int{"secret_shares": shares, "secret_threshold": threshold})
+}
+
+// Unseal gives one key share.
+func (c *Client) Unseal(ctx context.Context, key string) (*SealStatus, error) {
+	return send[SealStatus](ctx, c, "PUT", "/v1/sys/unseal", map[string]string{"key": key})
+}
+
+// Seal makes the server forget its keys.
+func (c *Client) Seal(ctx context.Context) error {
+	return c.Do(ctx, "PUT", "/v1/sys/seal", nil, nil)
+}
+
+// secretAnswer is the part of /v1's envelope that is looked at.
+type secretAnswer struct {
+	Data struct {
+		Data     map[string]json.RawMessage `json:"data"`
+		Metadata struct {
+			Version int `json:"version"`
+		} `json:"metadata"`
+	} `json:"data"`
+}
+
+// Secret reads a KV version 2 secret: its fields, byte-exact, and its version.
+func (c *Client) Secret(ctx context.Context, mount, path string) (fields map[string]json.RawMessage, version int, err error) {
+	var a secretAnswer
+	if err := c.Do(ctx, "GET", "/v1/"+escape(mount)+"/data/"+escape(path), nil, &a); err != nil {
+		return nil, 0, err
+	}
+	return a.Data.Data, a.Data.Metadata.Version, nil
+}
+
+// PutSecret writes a KV version 2 secret and returns its new version.
+func (c *Client) PutSecret(ctx context.Context, mount, path string, fields map[string]any) (int, error) {
+	var a struct {
+		Data struct {
+			Version int `json:"version"`
+		} `json:"data"`
+	}
+	err := c.Do(ctx, "POST", "/v1/"+escape(mount)+"/data/"+escape(path), map[string]any{"data": fields}, &a)
+	return a.Data.Version, err
+}
+
+func escape(path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}

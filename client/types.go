@@ -1,0 +1,279 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Image is one image the server was asked about.
+type Image struct {
+	ID        string          `json:"id"` // config digest, or SHA-256 of an executable
+	Name      string          `json:"name"`
+	Kind      string          `json:"kind"`  // image, artifact
+	State     string          `json:"state"` // wanted, known, failed
+	Error     string          `json:"error,omitempty"`
+	FirstSeen time.Time       `json:"firstSeen"`
+	Scanned   time.Time       `json:"scanned,omitzero"`
+	Digests   []string        `json:"digests,omitempty"`
+	Evidence  json.RawMessage `json:"evidence,omitempty"` // docs/check-json.md
+	Verdicts  []Verdict       `json:"verdicts,omitempty"`
+}
+
+// Verdict is the judgement on one image in one environment.
+type Verdict struct {
+	Environment string    `json:"environment"`
+	Image       string    `json:"image"`
+	Admit       Outcome   `json:"admit"`
+	Retain      Outcome   `json:"retain"`
+	At          time.Time `json:"at"`
+	Until       time.Time `json:"until,omitzero"`
+	Hashes      Hashes    `json:"hashes"`
+}
+
+// Outcome is one of a verdict's two answers.
+type Outcome struct {
+	Answer  string    `json:"answer"` // yes, no, unknown
+	Action  string    `json:"action,omitempty"`
+	Reasons []Reason  `json:"reasons"`
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// Reason explains one rule.
+type Reason struct {
+	Rule     string    `json:"rule"`
+	Answer   string    `json:"answer"`
+	Text     string    `json:"text"`
+	Evidence []string  `json:"evidence"`
+	Owner    string    `json:"owner,omitempty"`
+	Remedy   string    `json:"remedy"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	Action   string    `json:"action,omitempty"`
+}
+
+// Hashes name what was judged.
+type Hashes struct {
+	Evidence string `json:"evidence"`
+	Rules    string `json:"rules"`
+	Time     string `json:"time"`
+}
+
+// Golden is a golden image.
+type Golden struct {
+	Name     string            `json:"name"`
+	Owner    string            `json:"owner"`
+	Contact  string            `json:"contact,omitempty"`
+	Protect  bool              `json:"protect,omitempty"`
+	From     string            `json:"from,omitempty"`
+	Channels map[string]string `json:"channels"`
+}
+
+// Environment is an environment with its rules as stored.
+type Environment struct {
+	Name    string          `json:"name"`
+	Owner   string          `json:"owner"`
+	Contact string          `json:"contact,omitempty"`
+	After   string          `json:"after,omitempty"`
+	Admit   json.RawMessage `json:"admit"`
+	Retain  json.RawMessage `json:"retain,omitempty"`
+	OnFail  string          `json:"onFail"`
+}
+
+// Workload is an application in an environment.
+type Workload struct {
+	Name        string           `json:"name"`
+	Owner       string           `json:"owner"`
+	Contact     string           `json:"contact,omitempty"`
+	Environment string           `json:"environment"`
+	Image       WorkloadImage    `json:"image"`
+	Nodes       []string         `json:"nodes,omitempty"`
+	User        *int             `json:"user,omitempty"`
+	Secrets     []WorkloadSecret `json:"secrets,omitempty"`
+	OnChange    OnChange         `json:"onChange"`
+}
+
+// WorkloadImage names the line of images a workload runs.
+type WorkloadImage struct {
+	Golden  string `json:"golden"`
+	Channel string `json:"channel"`
+}
+
+// WorkloadSecret is one secret a workload needs.
+type WorkloadSecret struct {
+	KV     string `json:"kv"`
+	Mount  string `json:"mount"`
+	Field  string `json:"field,omitempty"`
+	File   string `json:"file,omitempty"`
+	Env    string `json:"env,omitempty"`
+	Format string `json:"format,omitempty"`
+}
+
+// OnChange says what a workload wants when a secret of its changes.
+type OnChange struct {
+	Signal         string `json:"signal,omitempty"`
+	MaxUnavailable int    `json:"maxUnavailable,omitempty"`
+}
+
+// Instance is one running copy of a workload.
+type Instance struct {
+	ID          string    `json:"id"`
+	Workload    string    `json:"workload"`
+	Environment string    `json:"environment"`
+	Owner       string    `json:"owner"`
+	Node        string    `json:"node"`
+	Image       string    `json:"image"`
+	Kind        string    `json:"kind"`
+	Container   string    `json:"container,omitempty"`
+	UID         int       `json:"uid"`
+	State       string    `json:"state"` // active, warned, revoked, gone
+	Reason      string    `json:"reason,omitempty"`
+	Until       time.Time `json:"until,omitzero"`
+	Created     time.Time `json:"created"`
+	Expires     time.Time `json:"expires"`
+	SPIFFEID    string    `json:"spiffeId"`
+	Serial      string    `json:"serial"`
+	Revision    int64     `json:"revision"`
+}
+
+// AdmitRequest is an agent asking for an identity for a workload.
+type AdmitRequest struct {
+	Node     string          `json:"node"`
+	Evidence json.RawMessage `json:"evidence"` // what the agent found out (docs/agent.md)
+	CSR      string          `json:"csr"`      // PEM; only the key is used
+}
+
+// Grant is the identity a workload got.
+type Grant struct {
+	Instance    Instance         `json:"instance"`
+	Token       string           `json:"token,omitempty"` // not after a renewal
+	Certificate string           `json:"certificate"`     // PEM chain
+	Bundle      string           `json:"bundle"`          // PEM
+	Secrets     []WorkloadSecret `json:"secrets"`
+	TTL         int              `json:"ttl"` // seconds
+	OnChange    OnChange         `json:"onChange"`
+}
+
+// RenewRequest asks for a new certificate and a longer life.
+type RenewRequest struct {
+	Node string `json:"node"`
+	CSR  string `json:"csr"`
+}
+
+// NodeChange is what changed for a node.
+type NodeChange struct {
+	Revision        int64      `json:"revision"`
+	SecretsRevision int64      `json:"secretsRevision"`
+	Instances       []Instance `json:"instances"`
+}
+
+// Change is one line of a plan.
+type Change struct {
+	Kind    string   `json:"kind"`
+	Name    string   `json:"name"`
+	Action  string   `json:"action"`           // create, update, delete, unchanged
+	Fields  []string `json:"fields,omitempty"` // what an update changes: "spec.admit"
+	Warning string   `json:"warning,omitempty"`
+	File    string   `json:"file,omitempty"`
+	Line    int      `json:"line,omitempty"`
+}
+
+// Document is one file of resources, for plan and apply.
+type Document struct {
+	File string `json:"file"`
+	Text string `json:"text"`
+}
+
+// PlanRequest asks what documents would change; Apply makes it so.
+type PlanRequest struct {
+	Documents []Document `json:"documents"`
+	Prune     bool       `json:"prune"`
+}
+
+// Plan is what would change, or what was changed.
+type Plan struct {
+	Changes []Change `json:"changes"`
+}
+
+// Triage is a decision on a finding.
+type Triage struct {
+	ID      string    `json:"id"`
+	Finding string    `json:"finding"`          // advisory id or alias
+	Image   string    `json:"image,omitempty"`  // digest; or
+	Golden  string    `json:"golden,omitempty"` // golden image
+	Status  string    `json:"status"`           // not_affected, accepted, fixing
+	Reason  string    `json:"reason"`
+	Author  string    `json:"author"`
+	Expires time.Time `json:"expires"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// FeedChange tells what an upload of advisories changed.
+type FeedChange struct {
+	Feed      string   `json:"feed"`
+	Unchanged bool     `json:"unchanged"`
+	Records   int      `json:"records"`
+	Added     int      `json:"added"`
+	Changed   int      `json:"changed"`
+	Removed   int      `json:"removed"`
+	Bad       []string `json:"bad,omitempty"` // records that could not be read
+	Images    int      `json:"images"`        // judged again because of it
+}
+
+// Snapshot is the state of the server's advisory database.
+type Snapshot struct {
+	ID    string `json:"id"`
+	Feeds []Feed `json:"feeds"`
+}
+
+// Feed is one advisory feed as last imported.
+type Feed struct {
+	Name    string    `json:"name"`
+	Hash    string    `json:"hash"`
+	Records int       `json:"records"`
+	Newest  time.Time `json:"newest"`
+	Synced  time.Time `json:"synced"`
+}
+
+// NodeToken is the token of an agent.
+type NodeToken struct {
+	Node  string `json:"node"`
+	Token string `json:"token"`
+}
+
+// AuditRecord is one record of the audit log, opened.
+type AuditRecord struct {
+	Seq    uint64          `json:"seq"`
+	Time   time.Time       `json:"time"`
+	Node   string          `json:"node"`
+	Kind   string          `json:"kind"`
+	ID     string          `json:"id"`
+	Op     string          `json:"op"`
+	Mount  string          `json:"mount,omitempty"`
+	Actor  string          `json:"actor,omitempty"`
+	Name   string          `json:"name,omitempty"`
+	Remote string          `json:"remote,omitempty"`
+	Answer string          `json:"answer,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+	Detail json.RawMessage `json:"detail,omitempty"` // the sealed part
+}
+
+// SealStatus tells whether the server can reach its secrets.
+type SealStatus struct {
+	Type        string `json:"type"`
+	Initialized bool   `json:"initialized"`
+	Sealed      bool   `json:"sealed"`
+	Threshold   int    `json:"t"`
+	Shares      int    `json:"n"`
+	Progress    int    `json:"progress"`
+	Version     string `json:"version"`
+	ClusterID   string `json:"cluster_id,omitempty"`
+}
+
+// InitResult is what exists once, at initialization.
+type InitResult struct {
+	Keys      []string `json:"keys"`
+	KeysB64   []string `json:"keys_base64"`
+	RootToken string   `json:"root_token"`
+}
