@@ -42,4 +42,5 @@ type Record struct {
 	Prev   string    `json:"prev"`             // hash of the record before
 	Hash   string    `json:"hash"`             // SHA-256 over all of the above
 	Sync   bool      `json:"-"`                // wait for the disk
+	Detail []byte    `json:"-"`                // what the log is to seal into Sealed; left out while the barrier is sealed
 }

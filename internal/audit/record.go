@@ -1,0 +1,100 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// maxLine bounds one record as it stands in the file, in bytes.
+const maxLine = 1 << 20
+
+// Anchor names a record: kept apart from the log, it shows that nothing up to
+// it was cut off or written anew.
+type Anchor struct {
+	Seq  uint64 `json:"seq"`
+	Hash string `json:"hash"`
+	Node string `json:"node"`
+}
+
+// bare hides Record's Hash when marshalling: its field comes last in a line, so
+// that a line is the hashed text plus the hash.
+type bare struct {
+	Record
+	Hash string `json:"hash,omitempty"` // shadows Record.Hash and stays empty
+}
+
+// encode makes the line of a record that follows prev, and returns its hash.
+func encode(rec Record, prev string) (line []byte, hash string, err error) {
+	rec.Prev = prev
+	body, err := json.Marshal(bare{Record: rec})
+	if err != nil {
+		return nil, "", fmt.Errorf("encode audit record: %w", err)
+	}
+	hash = hashOf(prev, body)
+	line = append(body[:len(body)-1], hashOpen...)
+	line = append(line, hash...)
+	line = append(line, hashEnd...)
+	return line, hash, nil
+}
+
+const (
+	hashOpen = `,"hash":"`
+	hashEnd  = "\"}\n"
+	hashLen  = 2 * sha256.Size
+)
+
+func hashOf(prev string, body []byte) string {
+	h := sha256.New()
+	h.Write([]byte(prev))
+	h.Write(body)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+var (
+	errNoRecord = errors.New("not an audit record")
+	errChanged  = errors.New("its content does not fit its hash")
+)
+
+// decode reads a line without its newline, and checks its hash. With errChanged
+// the record is returned all the same.
+func decode(line []byte) (Record, error) {
+	tail := len(hashOpen) + hashLen + len(hashEnd) - 1
+	if len(line) <= tail || len(line) > maxLine {
+		return Record{}, errNoRecord
+	}
+	cut := len(line) - tail
+	hash, found := bytes.CutPrefix(line[cut:], []byte(hashOpen))
+	if !found || string(hash[hashLen:]) != hashEnd[:2] {
+		return Record{}, errNoRecord
+	}
+	body := append(line[:cut:cut], '}')
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	var b bare
+	if err := dec.Decode(&b); err != nil || dec.More() {
+		return Record{}, errNoRecord
+	}
+	rec := b.Record
+	rec.Hash = string(hash[:hashLen])
+	if hashOf(rec.Prev, body) != rec.Hash {
+		return rec, errChanged
+	}
+	return rec, nil
+}
+
+// Blind turns a name into one that can be compared but not read:
+// "hmac-sha256:...". mac is barrier.Keys.MAC.
+func Blind(mac func(purpose string, data []byte) ([]byte, error), name string) (string, error) {
+	sum, err := mac("audit", []byte(name))
+	if err != nil {
+		return "", err
+	}
+	return "hmac-sha256:" + hex.EncodeToString(sum), nil
+}
