@@ -151,10 +151,13 @@ func finishDistroPackages(all []Component, os OS) []Problem {
 			uncovered++
 		}
 	}
-	if uncovered == 0 {
-		return nil
+	switch {
+	case uncovered > 0:
+		return []Problem{{Path: "etc/os-release", Reason: "the packages of this distribution are not covered by any advisories known here", Fatal: true}}
+	case os.Ecosystem != "" && !slices.ContainsFunc(all, isDistroPackage):
+		return []Problem{{Path: "etc/os-release", Reason: "the image says it is " + os.Ecosystem + ", yet no package database was found in it", Fatal: true}}
 	}
-	return []Problem{{Path: "etc/os-release", Reason: "the packages of this distribution are not covered by any advisories known here", Fatal: true}}
+	return nil
 }
 
 // databases are the files whose packages must not be missed behind a link.

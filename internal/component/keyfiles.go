@@ -126,7 +126,7 @@ func secretByName(name string, data []byte) string {
 
 func whenMatched(pattern *regexp.Regexp, data []byte, detail string) string {
 	for _, m := range pattern.FindAllSubmatch(data, maxMatches) {
-		if passwordIsReal(m[1], data) {
+		if passwordIsReal(m[1]) {
 			return detail
 		}
 	}

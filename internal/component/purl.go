@@ -20,6 +20,9 @@ func languagePURL(kind, name, version string) string {
 	case purl.TypeGolang, purl.TypeComposer:
 		name = strings.ToLower(name)
 	}
+	if version == "(devel)" { // a Go program built from a working copy
+		return "pkg:" + kind + "/" + purlPath(name)
+	}
 	return "pkg:" + kind + "/" + purlPath(name) + "@" + purlEscape(version)
 }
 

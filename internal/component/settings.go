@@ -78,14 +78,14 @@ var secretName = regexp.MustCompile(`(?i)(?:^|_)(?:SECRET|PASSWORD|PASSWD|TOKEN|
 
 // settingSecrets judges one environment variable by its value and its name.
 func settingSecrets(name, value string) []string {
-	if name == "AWS_SECRET_ACCESS_KEY" && varied([]byte(value), nil) && len(value) == 40 {
+	if name == "AWS_SECRET_ACCESS_KEY" && varied([]byte(value)) && len(value) == 40 {
 		return []string{"AWS secret access key"}
 	}
 	if found := secretsIn([]byte(value)); len(found) > 0 {
 		return found
 	}
 	const shortest = 8
-	if secretName.MatchString(name) && len(value) >= shortest && passwordIsReal([]byte(value), nil) && !strings.HasPrefix(value, "/") && !isNumber(value) {
+	if secretName.MatchString(name) && len(value) >= shortest && passwordIsReal([]byte(value)) && !strings.HasPrefix(value, "/") && !isNumber(value) {
 		return []string{"value of a variable named as a secret"}
 	}
 	return nil

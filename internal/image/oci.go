@@ -93,6 +93,9 @@ func (l *loader) choose(all []descriptor) (descriptor, error) {
 		if isAttestation(d) {
 			continue
 		}
+		if d.Platform != nil && d.Platform.OS == "" {
+			d.Platform = nil // some tools write an empty one
+		}
 		images = append(images, d)
 		if d.Platform != nil {
 			platforms = append(platforms, d.Platform.String())
