@@ -1,0 +1,140 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package scan is the line from an image to what is known of it: read the layers
+// that are new, join them to the image's contents, match those with the
+// advisories. What comes out is evidence; verdict judges it.
+package scan
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/advisory"
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// Advisories is the advisory database; *advisory.Index is one.
+type Advisories interface {
+	finding.Advisories
+	Snapshot(ctx context.Context) (advisory.Snapshot, error)
+}
+
+// Cache keeps reports of layers by DiffID. It may forget: a miss costs time only.
+type Cache interface {
+	Get(diffID image.Digest) (*component.LayerReport, bool)
+	Put(report *component.LayerReport)
+}
+
+// Deps are the parts a scan works with.
+type Deps struct {
+	Advisories Advisories
+	Layers     Cache // nil: every layer is read
+	Limits     image.Limits
+	Now        func() time.Time
+}
+
+// Scan finds out all that can be known of an image from its bytes and the
+// advisory database. A layer it knows is not opened. What could not be read or
+// judged is in the evidence as a problem or a gap; an error means that there is
+// no evidence at all.
+func Scan(ctx context.Context, img *image.Image, d Deps) (verdict.Evidence, error) {
+	known := d.known()
+	reports, err := component.ReadLayers(ctx, img, d.Limits, known)
+	if err != nil {
+		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
+	}
+	d.remember(reports, known)
+
+	contents := component.Join(img, reports)
+	about := verdict.Evidence{
+		Image:      describe(img, contents),
+		OS:         contents.OS,
+		Components: contents.Components,
+		Facts:      contents.Facts,
+		Problems:   contents.Problems,
+	}
+	return Rematch(ctx, about, d.Advisories, d.Now())
+}
+
+// Rematch judges known contents by the advisories of today: new findings for old
+// evidence, without the image.
+func Rematch(ctx context.Context, ev verdict.Evidence, idx Advisories, now time.Time) (verdict.Evidence, error) {
+	// The snapshot is read first: should an import come in between, the evidence
+	// names the older one, and the import names it as touched.
+	snapshot, err := idx.Snapshot(ctx)
+	if err != nil {
+		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
+	}
+	ev.Findings, ev.Gaps, err = finding.Match(ctx, idx, Inventory(ev), now)
+	if err != nil {
+		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
+	}
+	ev.Snapshot, ev.SnapshotAt = snapshot.ID, lastSync(snapshot)
+	return ev, nil
+}
+
+// Inventory is the part of evidence that was read from the image.
+func Inventory(ev verdict.Evidence) component.Inventory {
+	return component.Inventory{
+		OS: ev.OS, Components: ev.Components, Facts: ev.Facts, Problems: ev.Problems, Base: ev.Image.Base,
+	}
+}
+
+// Keys returns the packages of which an advisory would change the findings: where
+// an import's keys meet them, Rematch is due.
+func Keys(ev verdict.Evidence) []advisory.Key { return finding.Keys(Inventory(ev)) }
+
+// lastSync is when the feed that was longest not looked at was looked at.
+func lastSync(s advisory.Snapshot) time.Time {
+	var oldest time.Time
+	for _, f := range s.Feeds {
+		if oldest.IsZero() || f.Synced.Before(oldest) {
+			oldest = f.Synced
+		}
+	}
+	return oldest
+}
+
+func describe(img *image.Image, contents *component.Inventory) verdict.Image {
+	return verdict.Image{
+		Name: img.Name, ID: string(img.ID), ChainID: string(img.ChainID), Platform: img.Platform, Kind: string(img.Kind),
+		Created: img.Created, User: img.Config.User, Labels: maps.Clone(img.Labels), Ports: slices.Clone(img.Config.Ports),
+		Base: contents.Base,
+	}
+}
+
+// known returns the lookup ReadLayers asks before it opens a layer.
+func (d Deps) known() func(image.Digest) (*component.LayerReport, bool) {
+	return func(diffID image.Digest) (*component.LayerReport, bool) {
+		if d.Layers == nil {
+			return nil, false
+		}
+		report, ok := d.Layers.Get(diffID)
+		if !ok || !report.Usable() || report.DiffID != diffID {
+			return nil, false
+		}
+		return report, true
+	}
+}
+
+// remember keeps what was read anew.
+func (d Deps) remember(reports []*component.LayerReport, known func(image.Digest) (*component.LayerReport, bool)) {
+	if d.Layers == nil {
+		return
+	}
+	for _, r := range reports {
+		if !r.Usable() {
+			continue
+		}
+		if _, have := known(r.DiffID); !have {
+			d.Layers.Put(r)
+		}
+	}
+}
