@@ -326,3 +326,13 @@ func (p *Peer) control(fn func(fd int) error) error {
 	err = raw.Control(func(fd uintptr) { inner = fn(int(fd)) })
 	return errors.Join(err, inner)
 }
+
+// Executable describes the file the process runs now: a later call that does not
+// describe the same file (os.SameFile) means that it started another program.
+func (p *Peer) Executable() (os.FileInfo, error) {
+	info, err := os.Stat(p.path("exe"))
+	if err := errors.Join(err, p.Alive()); err != nil {
+		return nil, fault.New(fault.Refused, "look at the program of the process: %w", err)
+	}
+	return info, nil
+}
