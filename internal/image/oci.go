@@ -124,8 +124,11 @@ func (l *loader) choose(all []descriptor) (descriptor, error) {
 	return fitting[0], nil
 }
 
+// isAttestation knows the signatures, lists and proofs that lie beside images in
+// an index. Some tools give images an artifactType, too: that of their config.
 func isAttestation(d descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" || d.ArtifactType != "" ||
+	otherType := d.ArtifactType != "" && !strings.Contains(d.ArtifactType, ".image.")
+	return otherType || d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
 		d.Platform != nil && d.Platform.OS == "unknown"
 }
 
