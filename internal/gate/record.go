@@ -71,8 +71,17 @@ func (g *Gate) append(ctx context.Context, w *walk, rec audit.Record) error {
 			return fault.New(fault.Internal, "seal audit record: %w", err)
 		}
 	}
+	return g.write(ctx, rec)
+}
+
+// write appends a record. The cause of a failure is for the log, not for the
+// caller.
+func (g *Gate) write(ctx context.Context, rec audit.Record) error {
 	if err := g.o.Audit.Append(ctx, rec); err != nil {
-		return fault.New(fault.Internal, "write audit record: %w", err)
+		return &fault.Error{
+			Kind: fault.Unavailable, Msg: "the audit log cannot be written, so nothing is answered", Err: err,
+			Hint: "see the server's log, and its disk",
+		}
 	}
 	return nil
 }
@@ -174,10 +183,7 @@ func (g *Gate) Record(ctx context.Context, e Event) error {
 			return fault.New(fault.Internal, "seal event: %w", err)
 		}
 	}
-	if err := g.o.Audit.Append(ctx, rec); err != nil {
-		return fault.New(fault.Internal, "write audit record: %w", err)
-	}
-	return nil
+	return g.write(ctx, rec)
 }
 
 // Open reads what a record keeps sealed, for those allowed to: the audit's

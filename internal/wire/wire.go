@@ -8,6 +8,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -258,8 +259,8 @@ var statuses = map[fault.Kind]int{
 // fail answers an error. What nobody classified goes to the log, not outside.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := fault.KindOf(err)
-	if kind == fault.Internal {
-		h.o.Logger.Error("request failed", "error", err)
+	if kind == fault.Internal || kind == fault.Unavailable {
+		h.o.Logger.Error("request failed", "error", err, "cause", errors.Unwrap(err))
 	}
 	status := statuses[kind]
 	if err == errPatchType {

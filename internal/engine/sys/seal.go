@@ -19,7 +19,7 @@ import (
 
 func (e *Engine) sealRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "init", Ops: engine.Ops{Read: e.initialized, Write: e.init}},
+		{Path: "init", Ops: engine.Ops{Read: e.initialized, Write: e.initialize}},
 		{Path: "seal-status", Ops: engine.Ops{Read: e.sealStatus}},
 		{Path: "unseal", Ops: engine.Ops{Write: e.unseal}},
 		{Path: "seal", Ops: engine.Ops{Write: e.seal}},
@@ -46,7 +46,7 @@ type initAnswer struct {
 	RootToken  string   `json:"root_token"`
 }
 
-func (e *Engine) init(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	o := barrier.InitOptions{Shares: f.Int("secret_shares", 0), Threshold: f.Int("secret_threshold", 0)}
 	if f.Err() != nil {

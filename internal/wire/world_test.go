@@ -1,0 +1,216 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/audit"
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
+	"github.com/goldkeep/goldkeep/internal/engine/kv"
+	"github.com/goldkeep/goldkeep/internal/engine/sys"
+	"github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/gate"
+	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+	"github.com/goldkeep/goldkeep/internal/wire"
+)
+
+// world is a whole server over a real store, barrier and audit, spoken to over
+// TLS.
+type world struct {
+	t     testing.TB
+	dir   string
+	st    store.Store
+	b     *barrier.Barrier
+	gate  *gate.Gate
+	audit *auditSwitch
+	srv   *httptest.Server
+	log   bytes.Buffer
+	logMu sync.Mutex
+	root  string
+	keys  []string
+}
+
+// auditSwitch is an audit log that can be made to fail.
+type auditSwitch struct {
+	audit.Log
+	broken atomic.Bool
+	skip   atomic.Int64 // how many records still pass when broken
+}
+
+func (a *auditSwitch) Append(ctx context.Context, rec audit.Record) error {
+	if a.broken.Load() && a.skip.Add(-1) < 0 {
+		return errors.New("no space left on device")
+	}
+	return a.Log.Append(ctx, rec)
+}
+
+// Write implements io.Writer for the captured log.
+func (w *world) Write(p []byte) (int, error) {
+	w.logMu.Lock()
+	defer w.logMu.Unlock()
+	return w.log.Write(p)
+}
+
+// newWorld makes a server and initializes and unseals it as an operator would.
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir()}
+	w.start()
+	var answer struct {
+		Keys []string `json:"keys"`
+		Root string   `json:"root_token"`
+	}
+	w.must(json.Unmarshal(w.ok("PUT", "sys/init", "", `{"secret_shares":3,"secret_threshold":2}`), &answer))
+	w.root, w.keys = answer.Root, answer.Keys
+	w.unseal()
+	w.ok("POST", "sys/mounts/secret", w.root, `{"type":"kv","options":{"version":"2"}}`)
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	ctx := context.Background()
+	var err error
+	w.st, err = sqlite.Open(ctx, filepath.Join(w.dir, "goldkeep.db"), sqlite.Options{})
+	w.must(err)
+	w.t.Cleanup(func() { _ = w.st.Close() })
+	w.must(auth.Migrate(ctx, w.st))
+	w.b, err = barrier.Open(ctx, w.st)
+	w.must(err)
+	logger := slog.New(slog.NewTextHandler(w, nil))
+	file, err := audit.Open(audit.Options{Path: filepath.Join(w.dir, "audit.log"), Node: "test", Now: w.st.Now})
+	w.must(err)
+	w.t.Cleanup(func() { _ = file.Close() })
+	w.audit = &auditSwitch{Log: file}
+	w.gate = wiring(w, logger)
+	w.srv = httptest.NewTLSServer(wire.Handler(w.gate, wire.Options{Logger: logger}))
+	w.t.Cleanup(w.srv.Close)
+}
+
+// wiring joins the parts as the server does.
+func wiring(w *world, logger *slog.Logger) *gate.Gate {
+	space := w.b.Space()
+	drawers := space.Sub("cubbyhole")
+	tokens := auth.NewTokens(auth.TokensOptions{
+		Store: w.st, Space: space.Sub("token"), Keys: w.b,
+		OnRevoke: []auth.OnRevoke{
+			func(ctx context.Context, tx store.Tx, accessor string) error {
+				return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
+			},
+		},
+	})
+	policies := auth.NewPolicies(space.Sub("policy"))
+	mounts := engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": kv.New}, w.st.Exclusive())
+	wrapping := engine.NewWrapping(space.Sub("wrapping"))
+	leases := noLeases{}
+	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
+	mounts.Fix("auth/token/", "token", "token based credentials", token.New(tokens, policies))
+	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
+		Barrier: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
+		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
+	}))
+	return gate.New(gate.Options{
+		Barrier: w.b, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: leases,
+		Wrapping: wrapping, Audit: w.audit, Now: w.st.Now, Logger: logger,
+	})
+}
+
+// noLeases is the ledger of a server whose engines hand out nothing leased.
+type noLeases struct{}
+
+func (noLeases) Lookup(context.Context, string) (*lease.Lease, error) {
+	return nil, fault.New(fault.NotFound, "no such lease")
+}
+func (noLeases) List(context.Context, string) ([]string, error) { return nil, nil }
+func (noLeases) Renew(context.Context, string, time.Duration) (*lease.Lease, error) {
+	return nil, fault.New(fault.NotFound, "no such lease")
+}
+func (noLeases) Revoke(context.Context, string) error       { return nil }
+func (noLeases) RevokePrefix(context.Context, string) error { return nil }
+func (noLeases) RevokeForce(context.Context, string) error  { return nil }
+func (noLeases) Count(context.Context) (int, error)         { return 0, nil }
+
+func (w *world) unseal() {
+	w.t.Helper()
+	for _, key := range w.keys[:2] {
+		w.ok("PUT", "sys/unseal", "", `{"key":"`+key+`"}`)
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// do sends one request and returns the status and the body.
+func (w *world) do(method, path, token, body string, headers ...string) (int, []byte) {
+	w.t.Helper()
+	status, _, answer := w.send(method, path, token, body, headers...)
+	return status, answer
+}
+
+func (w *world) send(method, path, token, body string, headers ...string) (int, http.Header, []byte) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, w.srv.URL+"/v1/"+path, strings.NewReader(body))
+	w.must(err)
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := w.srv.Client().Do(req)
+	w.must(err)
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	w.must(err)
+	return resp.StatusCode, resp.Header, answer
+}
+
+// ok sends a request that must succeed.
+func (w *world) ok(method, path, token, body string, headers ...string) []byte {
+	w.t.Helper()
+	status, answer := w.do(method, path, token, body, headers...)
+	if status >= 300 {
+		w.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	return answer
+}
+
+// token makes a token with one policy of this text.
+func (w *world) token(policyText string, more string) string {
+	w.t.Helper()
+	text, err := json.Marshal(map[string]string{"policy": policyText})
+	w.must(err)
+	w.ok("PUT", "sys/policies/acl/testing", w.root, string(text))
+	var answer struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		} `json:"auth"`
+	}
+	w.must(json.Unmarshal(w.ok("POST", "auth/token/create", w.root, `{"policies":["testing"]`+more+`}`), &answer))
+	return answer.Auth.Token
+}
