@@ -38,6 +38,7 @@ type Lease struct {
 	Renewable bool            `json:"renewable"`
 	Kind      string          `json:"kind"`   // which Undoer knows the recipe
 	Recipe    json.RawMessage `json:"recipe"` // all that is needed to undo it
+	Retry     time.Time       `json:"retry"`  // revoking: when to try next
 	Tries     int             `json:"tries"`
 	LastError string          `json:"last_error,omitempty"` // a fixed text, no secrets
 }
