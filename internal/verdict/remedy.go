@@ -42,7 +42,7 @@ func remedy(breaches []breach, system string) string {
 		text += fmt.Sprintf(" and %s more", count(more, "package"))
 	}
 	if rebuild {
-		text += "; they come with the base image: rebuild on its newest version"
+		text += "; rebuild on the newest version of the base image"
 	}
 	switch {
 	case unfixed > 0 && text == "":

@@ -218,7 +218,7 @@ func TestRemedyIsTheShortestWayOut(t *testing.T) {
 	}
 	ev.Findings = []finding.Finding{net("A", "0.9.1"), net("B", "0.55.0"), net("C", "0.10.0"), openssl("D", 9, "3.0.17-1~deb12u2"), openssl("E", 9, "")}
 	v := verdict.Evaluate(environment(t, "  admit: [{vulnerabilities: {maxCVSS: 7}}]\n"), ev, now)
-	want := "upgrade golang.org/x/net to 0.55.0 (clears 3 of 5), openssl to 3.0.17-1~deb12u2 (clears 1 of 5); they come with the base image: rebuild on its newest version; 1 without a fix: remove the package, or triage with a reason"
+	want := "upgrade golang.org/x/net to 0.55.0 (clears 3 of 5), openssl to 3.0.17-1~deb12u2 (clears 1 of 5); rebuild on the newest version of the base image; 1 without a fix: remove the package, or triage with a reason"
 	if got := v.Admit.Reasons[0].Remedy; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

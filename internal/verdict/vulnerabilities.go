@@ -129,10 +129,10 @@ func (v *Vulnerabilities) judgeCondition(j *judge, condition string, broken map[
 	}
 	rule := "vulnerabilities." + condition
 	if len(failed) > 0 {
-		j.no(rule, count(len(failed), "finding")+" "+what+", "+worst(failed), list(failed), remedy(failed, j.ev.OS.Ecosystem))
+		j.no(rule, count(len(failed), "finding")+" "+what+": "+worst(failed), list(failed), remedy(failed, j.ev.OS.Ecosystem))
 	}
 	if len(graced) > 0 {
-		text := count(len(graced), "finding") + " " + what + " in grace until " + first.Format(time.RFC3339) + ", " + worst(graced)
+		text := count(len(graced), "finding") + " " + what + " in grace until " + first.Format(time.RFC3339) + ": " + worst(graced)
 		j.warn(rule, text, list(graced), remedy(graced, j.ev.OS.Ecosystem), first)
 	}
 }
@@ -141,7 +141,7 @@ func (v *Vulnerabilities) judgeUnscored(j *judge, unscored []breach) {
 	if len(unscored) == 0 {
 		return
 	}
-	text := count(len(unscored), "finding") + " without a stated severity, " + worst(unscored)
+	text := count(len(unscored), "finding") + " without a stated severity: " + worst(unscored)
 	way := remedy(unscored, j.ev.OS.Ecosystem)
 	if v.Unscored == Allow {
 		j.warn("vulnerabilities.unscored", text, list(unscored), way, time.Time{})

@@ -1,0 +1,221 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// imageRef is the reference of the image itself.
+const imageRef = "image"
+
+// CycloneDX writes components and findings as CycloneDX 1.6 in JSON
+// (https://cyclonedx.org/docs/1.6/json/). Layers and paths are properties named
+// goldkeep:*.
+func CycloneDX(w io.Writer, r Result) error {
+	ev := presentable(r.Evidence)
+	refs := newRefs(ev.Components)
+	bom := cdx.NewBOM()
+	bom.SerialNumber = "urn:uuid:" + uuidOf(ev.Image.ID+" "+ev.Snapshot+" "+r.Time.UTC().Format(time.RFC3339))
+	bom.Metadata = &cdx.Metadata{
+		Timestamp: r.Time.UTC().Format(time.RFC3339),
+		Tools:     &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: "goldkeep", Version: r.Version}}},
+		Component: &cdx.Component{
+			BOMRef: imageRef, Type: cdx.ComponentTypeContainer, Name: imageName(ev.Image), Version: ev.Image.ID,
+			Properties: properties("platform", ev.Image.Platform, "chainId", ev.Image.ChainID, "snapshot", ev.Snapshot, "owner", ev.Image.Owner),
+		},
+	}
+	components := []cdx.Component{}
+	if ev.OS.ID != "" {
+		components = append(components, cdx.Component{BOMRef: "os", Type: cdx.ComponentTypeOS, Name: ev.OS.ID, Version: ev.OS.VersionID, Description: ev.OS.Name})
+	}
+	for i, c := range ev.Components {
+		components = append(components, cdxComponent(refs.list[i], c))
+	}
+	bom.Components = &components
+	bom.Vulnerabilities = cdxVulnerabilities(shown(ev.Findings), refs)
+	enc := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON)
+	enc.SetPretty(true)
+	enc.SetEscapeHTML(false)
+	return enc.EncodeVersion(bom, cdx.SpecVersion1_6)
+}
+
+// refs gives each component a reference that is unique and does not depend on
+// the others, and finds the one a finding speaks of.
+type refs struct {
+	list   []string          // by index
+	byPath map[string]string // purl and path to reference
+}
+
+func newRefs(components []component.Component) refs {
+	r := refs{byPath: map[string]string{}}
+	seen := map[string]int{}
+	for _, c := range components {
+		id := "pkg-" + digest(c.PURL + "\x00" + c.Name + "\x00" + c.Version + "\x00" + c.Path + "\x00" + string(c.Layer))[:20]
+		if seen[id]++; seen[id] > 1 {
+			id += "-" + strconv.Itoa(seen[id])
+		}
+		r.list = append(r.list, id)
+		r.byPath[c.PURL+"\x00"+c.Path] = id
+	}
+	return r
+}
+
+func (r refs) of(f finding.Finding) string {
+	if id, ok := r.byPath[f.PURL+"\x00"+f.Path]; ok {
+		return id
+	}
+	return imageRef
+}
+
+func cdxComponent(ref string, c component.Component) cdx.Component {
+	out := cdx.Component{
+		BOMRef: ref, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
+		Properties: properties("ecosystem", c.Ecosystem, "path", c.Path, "layer", string(c.Layer), "layerIndex", strconv.Itoa(c.LayerIndex),
+			"source", c.Source, "sourceVersion", c.SourceVersion, "owner", c.Owner),
+	}
+	if c.Main {
+		out.Type = cdx.ComponentTypeApplication
+	}
+	licenses := cdx.Licenses{}
+	for _, name := range slices.Compact(sortedBy(c.Licenses, strings.Compare)) {
+		if name != "" {
+			licenses = append(licenses, cdx.LicenseChoice{License: &cdx.License{Name: name}})
+		}
+	}
+	if len(licenses) > 0 {
+		out.Licenses = &licenses
+	}
+	return out
+}
+
+// cdxVulnerabilities makes one entry of all findings with the same id.
+func cdxVulnerabilities(findings []finding.Finding, refs refs) *[]cdx.Vulnerability {
+	list := []cdx.Vulnerability{}
+	at := map[string]int{}
+	for _, f := range findings {
+		i, known := at[f.ID]
+		if !known {
+			i = len(list)
+			at[f.ID] = i
+			list = append(list, cdxVulnerability(f))
+		}
+		addAffected(&list[i], refs.of(f), f.Version)
+	}
+	return &list
+}
+
+func cdxVulnerability(f finding.Finding) cdx.Vulnerability {
+	v := cdx.Vulnerability{
+		BOMRef: "finding-" + digest(f.ID)[:20], ID: f.ID, Source: sourceOf(f.ID, f.URL), Description: f.Summary,
+		Affects:    &[]cdx.Affects{},
+		Properties: properties("knownExploited", yes(f.Exploited), "epss", number(f.EPSS), "fixed", f.Fixed, "why", f.Why),
+	}
+	rating := cdx.VulnerabilityRating{Severity: cdxSeverity(f.Severity), Method: cdx.ScoringMethodOther}
+	if f.Score > 0 {
+		score := f.Score
+		rating.Score = &score
+	}
+	v.Ratings = &[]cdx.VulnerabilityRating{rating}
+	if f.Fixed != "" {
+		v.Recommendation = "upgrade " + f.Package + " to " + f.Fixed
+	}
+	references := []cdx.VulnerabilityReference{}
+	for _, alias := range slices.Compact(sortedBy(f.Aliases, strings.Compare)) {
+		references = append(references, cdx.VulnerabilityReference{ID: alias, Source: sourceOf(alias, "")})
+	}
+	if len(references) > 0 {
+		v.References = &references
+	}
+	return v
+}
+
+func addAffected(v *cdx.Vulnerability, ref, version string) {
+	for _, a := range *v.Affects {
+		if a.Ref == ref {
+			return
+		}
+	}
+	*v.Affects = append(*v.Affects, cdx.Affects{Ref: ref, Range: &[]cdx.AffectedVersions{{Version: version, Status: cdx.VulnerabilityStatusAffected}}})
+}
+
+// sourceOf names who gave out an id.
+func sourceOf(id, address string) *cdx.Source {
+	prefix, _, _ := strings.Cut(id, "-")
+	name := map[string]string{"CVE": "NVD", "GHSA": "GitHub", "DSA": "Debian", "DLA": "Debian", "DEBIAN": "Debian", "USN": "Ubuntu", "GO": "Go", "PYSEC": "PyPA", "RUSTSEC": "RustSec", "ALPINE": "Alpine"}[prefix]
+	if name == "" {
+		name = "OSV"
+	}
+	if parsed, err := url.Parse(address); err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" {
+		address = ""
+	}
+	return &cdx.Source{Name: name, URL: address}
+}
+
+func cdxSeverity(severity string) cdx.Severity {
+	switch severity {
+	case "critical", "high", "medium", "low", "none":
+		return cdx.Severity(severity)
+	}
+	return cdx.SeverityUnknown
+}
+
+// properties makes goldkeep:* properties of pairs, leaving out empty values.
+func properties(pairs ...string) *[]cdx.Property {
+	list := []cdx.Property{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			list = append(list, cdx.Property{Name: "goldkeep:" + pairs[i], Value: pairs[i+1]})
+		}
+	}
+	return &list
+}
+
+func imageName(image verdict.Image) string {
+	if image.Name != "" {
+		return image.Name
+	}
+	return image.ID
+}
+
+func yes(b bool) string {
+	if b {
+		return "true"
+	}
+	return ""
+}
+
+func number(n float64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(n, 'g', -1, 64)
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// uuidOf makes a UUID (RFC 9562, version 8) out of text.
+func uuidOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	sum[6] = sum[6]&0x0f | 0x80
+	sum[8] = sum[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}

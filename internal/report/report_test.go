@@ -1,0 +1,371 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	spdxjson "github.com/spdx/tools-golang/json"
+	"github.com/spdx/tools-golang/spdxlib"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/report"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var now = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+
+const planted = "hunter2-planted-credential"
+
+// sample is a Result with something in every section.
+func sample() report.Result {
+	notLinked := false
+	ev := verdict.Evidence{
+		Image: verdict.Image{
+			Name: "registry.example/payments:1.2", ID: "sha256:" + strings.Repeat("ab", 32), Platform: "linux/amd64", Kind: "image",
+			Created: now.Add(-240 * time.Hour), User: "1000", Base: "debian:12", Owner: "payments-team", Contact: "#payments",
+			Labels: map[string]string{"team": "payments", "build.token": planted}, Ports: []string{"8080/tcp"},
+		},
+		OS: component.OS{ID: "debian", VersionID: "12", Name: "Debian GNU/Linux 12 (bookworm)", Ecosystem: "Debian:12"},
+		Components: []component.Component{
+			{PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Ecosystem: "Debian:12", Name: "libssl3", Version: "3.0.15-1", Source: "openssl", SourceVersion: "3.0.15-1", Path: "var/lib/dpkg/status", Layer: "sha256:l0", Licenses: []string{"Apache-2.0", "Apache-2.0", "odd licence"}},
+			{PURL: "pkg:golang/golang.org/x/net@0.20.0", Ecosystem: "Go", Name: "golang.org/x/net", Version: "0.20.0", Path: "app/payments", Layer: "sha256:l2", LayerIndex: 2},
+			{PURL: "pkg:golang/example.com/payments", Ecosystem: "Go", Name: "example.com/payments", Path: "app/payments", Layer: "sha256:l2", LayerIndex: 2, Main: true},
+			{PURL: "pkg:pypi/idna@3.3", Name: "idna", Version: "3.3", Path: "usr/lib/python3/idna", Layer: "sha256:l1", LayerIndex: 1, Owner: "python3-idna"},
+		},
+		Facts: []component.Fact{
+			{Kind: component.Shell, Path: "bin/bash"},
+			{Kind: component.Shell, Path: "bin/sh", LayerIndex: 1, Deleted: true},
+			{Kind: component.EmbeddedSecret, Path: "root/.ssh/id_rsa", Detail: "RSA private key", LayerIndex: 1, Deleted: true},
+			{Kind: component.EmbeddedSecret, Path: "label build.token", Detail: "token"},
+		},
+		Findings: []finding.Finding{
+			{ID: "DSA-5931-1", Aliases: []string{"CVE-2026-1", "CVE-2026-0"}, Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Fixed: "3.0.17-1", Score: 9.8, Severity: "critical", Exploited: true, EPSS: 0.91, Since: now.Add(-48 * time.Hour), Summary: "memory corruption", URL: "https://security.example/DSA-5931-1", Why: "3.0.15-1 < 3.0.17-1"},
+			{ID: "GO-2026-7", Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.55.0", Severity: "unknown", Linked: &notLinked, Since: now, URL: "javascript:alert(1)"},
+			{ID: "CVE-2020-9", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", Path: "var/lib/dpkg/status", Severity: "low", Score: 2.1, Hidden: "unimportant"},
+			{ID: "CVE-2025-3", Ecosystem: "Debian:12", Package: "zlib", Version: "1.2", PURL: "pkg:deb/debian/zlib1g@1.2", Path: "var/lib/dpkg/status", Severity: "medium", Score: 5.5},
+		},
+		Gaps:     []finding.Gap{{Component: "pkg:pypi/idna@3.3", Reason: "owned by a package of another vendor"}},
+		Problems: []component.Problem{{Path: "opt/odd.jar", Reason: "not a zip file"}},
+		Snapshot: "sha256:snapshot", SnapshotAt: now.Add(-time.Hour),
+	}
+	v := verdict.Evaluate(verdict.Default(), ev, now)
+	return report.Result{Evidence: ev, Verdict: &v, Time: now, Version: "1.2.3"}
+}
+
+func write(t *testing.T, format string, r report.Result, o report.Options) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := report.Write(&out, format, r, o); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestGolden(t *testing.T) {
+	for _, format := range report.Formats {
+		t.Run(format, func(t *testing.T) {
+			got := write(t, format, sample(), report.Options{})
+			file := filepath.Join("testdata", "sample."+format)
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("differs from %s (go test -update writes it anew):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func TestSameResultSameBytes(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	for _, format := range report.Formats {
+		want := write(t, format, sample(), report.Options{All: true})
+		for range 20 {
+			other := sample()
+			mix(r, other.Evidence.Components)
+			mix(r, other.Evidence.Findings)
+			mix(r, other.Evidence.Facts)
+			if got := write(t, format, other, report.Options{All: true}); got != want {
+				t.Fatalf("%s: order changes the report:\n%s", format, cmp.Diff(want, got))
+			}
+		}
+	}
+}
+
+func mix[T any](r *rand.Rand, list []T) {
+	r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+}
+
+// schemas compiles an official schema with those it refers to.
+func schemas(t *testing.T, main string) *jsonschema.Schema {
+	t.Helper()
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	files := map[string]string{
+		"http://cyclonedx.org/schema/bom-1.6.schema.json":                                                "bom-1.6.schema.json",
+		"http://cyclonedx.org/schema/jsf-0.82.schema.json":                                               "jsf-0.82.schemax.json",
+		"http://cyclonedx.org/schema/spdx.schema.json":                                                   "spdx.schema.json",
+		"https://raw.githubusercontent.com/oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json": "sarif-schema-2.1.0.json",
+	}
+	id := ""
+	for address, file := range files {
+		text, err := os.Open(filepath.Join("testdata", "schema", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiler.AddResource(address, doc); err != nil {
+			t.Fatal(err)
+		}
+		if file == main {
+			id = address
+		}
+	}
+	schema, err := compiler.Compile(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// results are what every machine format must be valid for.
+func results() map[string]report.Result {
+	hostile := sample()
+	for i := range hostile.Evidence.Findings {
+		f := &hostile.Evidence.Findings[i]
+		f.Path, f.Package, f.URL, f.Summary = "a b/\x1b[2J%zz:\xff/../c", "\u202eevil\n", "ht tp://%", ""
+	}
+	for i := range hostile.Evidence.Components {
+		hostile.Evidence.Components[i].Name = "\x00\xff"
+		hostile.Evidence.Components[i].Licenses = []string{"", "MIT AND", "x"}
+	}
+	hostile.Evidence.Components = append(hostile.Evidence.Components, hostile.Evidence.Components...)
+	hostile.Evidence.Findings = append(hostile.Evidence.Findings, hostile.Evidence.Findings...)
+	hostile.Evidence.Facts = append(hostile.Evidence.Facts, component.Fact{Kind: component.RootUser}, component.Fact{Kind: component.Shell, Path: "c:/x"})
+	return map[string]report.Result{"sample": sample(), "empty": {Time: now, Version: "1"}, "hostile": hostile}
+}
+
+func TestOfficialSchemas(t *testing.T) {
+	for format, file := range map[string]string{"cyclonedx": "bom-1.6.schema.json", "sarif": "sarif-schema-2.1.0.json"} {
+		schema := schemas(t, file)
+		for name, r := range results() {
+			text := write(t, format, r, report.Options{})
+			doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := schema.Validate(doc); err != nil {
+				t.Errorf("%s of %s: %v", format, name, err)
+			}
+		}
+		if err := schema.Validate(map[string]any{"version": 7}); err == nil {
+			t.Errorf("the %s schema accepts anything: this test cannot fail", format)
+		}
+	}
+}
+
+// TestSPDXIsReadByOthers has the SPDX project's own library read and check it.
+func TestSPDXIsReadByOthers(t *testing.T) {
+	for name, r := range results() {
+		doc, err := spdxjson.Read(strings.NewReader(write(t, "spdx", r, report.Options{})))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := spdxlib.ValidateDocument(doc); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(doc.Packages) != len(r.Evidence.Components)+1 {
+			t.Errorf("%s: %d packages, want %d", name, len(doc.Packages), len(r.Evidence.Components)+1)
+		}
+		ids := map[string]bool{}
+		for _, p := range doc.Packages {
+			id := string(p.PackageSPDXIdentifier)
+			if ids[id] || !regexp.MustCompile(`^[A-Za-z0-9.-]+$`).MatchString(id) {
+				t.Errorf("%s: identifier %q is not good or there twice", name, id)
+			}
+			ids[id] = true
+		}
+	}
+}
+
+func TestNothingSecretIsShown(t *testing.T) {
+	for _, format := range report.Formats {
+		if strings.Contains(write(t, format, sample(), report.Options{All: true}), planted) {
+			t.Errorf("%s shows a credential", format)
+		}
+	}
+	r := sample()
+	write(t, "json", r, report.Options{})
+	if r.Evidence.Image.Labels["build.token"] != planted {
+		t.Error("reporting changed the evidence")
+	}
+}
+
+// TestTableIsSafe puts terminal commands into every text of the evidence.
+func TestTableIsSafe(t *testing.T) {
+	const evil = "\x1b[2J\x1b]0;owned\a\u009b31m\r\n\u202e\x00\u200b"
+	text, err := json.Marshal(sample().Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var any any
+	if err := json.Unmarshal(text, &any); err != nil {
+		t.Fatal(err)
+	}
+	text, err = json.Marshal(poison(any, evil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Result
+	if err := json.Unmarshal(text, &r.Evidence); err != nil {
+		t.Fatal(err)
+	}
+	v := verdict.Evaluate(verdict.Default(), r.Evidence, now)
+	v.Environment, v.Admit.Reasons[0].Text, v.Admit.Reasons[0].Owner = evil, evil, evil
+	r.Verdict = &v
+	ours := regexp.MustCompile("\x1b\\[(0|1|31|32|33)m")
+	for _, color := range []bool{false, true} {
+		out := write(t, "table", r, report.Options{All: true, Color: color, Width: 100})
+		if color {
+			if !ours.MatchString(out) {
+				t.Error("no colours")
+			}
+			out = ours.ReplaceAllString(out, "")
+		}
+		if i := strings.IndexAny(out, "\x1b\a\r\x00\u009b\u202e\u200b"); i >= 0 {
+			t.Errorf("not safe: %q", out[max(0, i-40):i+10])
+		}
+	}
+}
+
+// poison appends evil to every text that is not a time or a fixed word.
+func poison(v any, evil string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = poison(v[k], evil)
+		}
+	case []any:
+		for i := range v {
+			v[i] = poison(v[i], evil)
+		}
+	case string:
+		if _, err := time.Parse(time.RFC3339, v); err == nil {
+			return v
+		}
+		return v + evil
+	}
+	return v
+}
+
+func TestTableWidth(t *testing.T) {
+	colours := regexp.MustCompile("\x1b\\[[0-9]+m")
+	for _, width := range []int{20, 60, 100} {
+		for _, color := range []bool{false, true} {
+			out := write(t, "table", sample(), report.Options{Width: width, Color: color, All: true})
+			for line := range strings.SplitSeq(out, "\n") {
+				if n := len([]rune(colours.ReplaceAllString(line, ""))); n > width {
+					t.Errorf("width %d: a line has %d characters: %q", width, n, line)
+				}
+			}
+		}
+	}
+}
+
+func TestTableTellsWhatIsMissing(t *testing.T) {
+	r := sample()
+	r.Evidence.Snapshot, r.Verdict = "", nil
+	out := write(t, "table", r, report.Options{})
+	if !strings.Contains(out, "not known: there is no advisory database") || strings.Contains(out, "none known") || strings.Contains(out, "VERDICT") {
+		t.Errorf("got:\n%s", out)
+	}
+	for range 100 {
+		r.Evidence.Findings = append(r.Evidence.Findings, r.Evidence.Findings[3])
+	}
+	if out := write(t, "table", r, report.Options{}); !strings.Contains(out, "and 73 less urgent findings (--all shows them)") {
+		t.Errorf("got:\n%s", out)
+	}
+}
+
+func TestWriteRefusesOtherFormats(t *testing.T) {
+	if err := report.Write(&bytes.Buffer{}, "xml", sample(), report.Options{}); !fault.Is(err, fault.Invalid) || fault.HintOf(err) == "" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestJSONContract holds that the fields docs/check-json.md promises are there.
+func TestJSONContract(t *testing.T) {
+	page, err := os.ReadFile("../../docs/check-json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(write(t, "json", sample(), report.Options{})), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc["schema"] != report.Schema {
+		t.Errorf("schema is %v", doc["schema"])
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\|").FindAllStringSubmatch(string(page), -1)
+	if len(rows) < 20 {
+		t.Fatalf("only %d fields documented", len(rows))
+	}
+	documented := map[string]bool{}
+	for _, row := range rows {
+		top, _, _ := strings.Cut(row[1], ".")
+		documented[top] = true
+		if !reach(doc, strings.Split(row[1], ".")) {
+			t.Errorf("documented field %s is not there", row[1])
+		}
+	}
+	for field := range doc {
+		if !documented[field] {
+			t.Errorf("field %s is not documented", field)
+		}
+	}
+}
+
+// reach follows a path; of lists some item must have it.
+func reach(v any, path []string) bool {
+	if len(path) == 0 {
+		return true
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		next, ok := v[path[0]]
+		return ok && reach(next, path[1:])
+	case []any:
+		for _, item := range v {
+			if reach(item, path) {
+				return true
+			}
+		}
+	}
+	return false
+}

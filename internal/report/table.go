@@ -1,0 +1,317 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// Options say how a table looks. The zero value suits a pipe.
+type Options struct {
+	Color bool // use the colours of a terminal
+	Width int  // cut lines after so many characters; 0: never
+	All   bool // every finding, hidden ones too, and all evidence of each rule
+}
+
+// How much is shown without Options.All.
+const (
+	someFindings = 30
+	someEvidence = 5
+	someFacts    = 5
+)
+
+// Table writes the report for people: what is in the box, what is wrong with
+// it, what could not be seen, and the verdict with the shortest way out.
+func Table(w io.Writer, r Result, o Options) error {
+	ev := presentable(r.Evidence)
+	p := &page{options: o}
+	p.image(ev)
+	p.contents(ev)
+	p.findings(ev)
+	p.hygiene(ev.Facts)
+	p.notSeen(ev)
+	if r.Verdict != nil {
+		p.verdict(*r.Verdict)
+	}
+	_, err := io.WriteString(w, p.text.String())
+	return err
+}
+
+func (p *page) image(ev verdict.Evidence) {
+	image := ev.Image
+	p.heading("IMAGE", imageName(image))
+	built := "time not stated"
+	if !image.Created.IsZero() {
+		built = date(image.Created)
+	}
+	user := image.User
+	if user == "" && image.Kind != "artifact" {
+		user = "root (none set)"
+	}
+	p.pairs(
+		"digest", image.ID,
+		"platform", image.Platform,
+		"built", built,
+		"system", cmp.Or(ev.OS.Name, strings.TrimSpace(ev.OS.ID+" "+ev.OS.VersionID), "none (built from scratch)"),
+		"user", user,
+		"base", image.Base,
+		"owner", strings.TrimSpace(image.Owner+" "+image.Contact),
+	)
+}
+
+// contents counts the components of each ecosystem and the layers they came with.
+func (p *page) contents(ev verdict.Evidence) {
+	groups := map[string][]component.Component{}
+	for _, c := range ev.Components {
+		name := cmp.Or(c.Ecosystem, "(no feed covers it)")
+		groups[name] = append(groups[name], c)
+	}
+	p.heading("WHAT IS IN IT", plural(len(ev.Components), "component"))
+	rows := [][]cell{{{text: "ecosystem"}, {text: "components"}, {text: "from layers"}}}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		rows = append(rows, []cell{{text: name}, {text: fmt.Sprint(len(groups[name]))}, {text: layers(groups[name])}})
+	}
+	if len(rows) > 1 {
+		p.table(rows)
+	}
+}
+
+// layers says how many components each layer brought: "0 (88), 2 (3)".
+func layers(components []component.Component) string {
+	counts := map[int]int{}
+	for _, c := range components {
+		counts[c.LayerIndex]++
+	}
+	var parts []string
+	for _, layer := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d (%d)", layer, counts[layer]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *page) findings(ev verdict.Evidence) {
+	counted := shown(ev.Findings)
+	list := counted
+	if p.options.All {
+		list = ev.Findings
+	}
+	p.heading("FINDINGS", summary(counted, len(ev.Findings)-len(counted), ev))
+	if len(list) == 0 {
+		return
+	}
+	rows := [][]cell{{{text: "severity"}, {text: "finding"}, {text: "package"}, {text: "version"}, {text: "fixed in"}, {text: "layer"}, {text: "where"}}}
+	for i, f := range list {
+		if i == someFindings && !p.options.All {
+			break
+		}
+		rows = append(rows, findingRow(f))
+	}
+	p.table(rows)
+	if more := len(list) - someFindings; more > 0 && !p.options.All {
+		p.line("  and " + plural(more, "less urgent finding") + " (--all shows them)")
+	}
+}
+
+func findingRow(f finding.Finding) []cell {
+	severity := cmp.Or(f.Severity, "unknown")
+	if f.Score > 0 {
+		severity += fmt.Sprintf(" %.1f", f.Score)
+	}
+	colour := plain
+	switch {
+	case f.Exploited:
+		severity, colour = severity+" EXPLOITED", red
+	case f.Severity == "critical" || f.Severity == "high":
+		colour = red
+	case f.Severity == "medium":
+		colour = yellow
+	}
+	where := f.Path
+	if f.Linked != nil && !*f.Linked {
+		where += " (flawed part not linked in)"
+	}
+	if f.Hidden != "" {
+		where, colour = where+" (not counted: "+f.Hidden+")", plain
+	}
+	return []cell{{severity, colour}, {text: f.ID}, {text: f.Package}, {text: f.Version}, {text: cmp.Or(f.Fixed, "no fix")}, {text: fmt.Sprint(f.LayerIndex)}, {text: where}}
+}
+
+func summary(counted []finding.Finding, hidden int, ev verdict.Evidence) string {
+	if ev.Snapshot == "" {
+		return "not known: there is no advisory database (goldkeep advisory sync)"
+	}
+	bySeverity, exploited, fixable := map[string]int{}, 0, 0
+	for _, f := range counted {
+		bySeverity[cmp.Or(f.Severity, "unknown")]++
+		if f.Exploited {
+			exploited++
+		}
+		if f.Fixed != "" {
+			fixable++
+		}
+	}
+	text := plural(len(counted), "finding")
+	if len(counted) == 0 {
+		text = "none known"
+	}
+	for _, s := range []string{"critical", "high", "medium", "low", "none", "unknown"} {
+		if n := bySeverity[s]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, s)
+		}
+	}
+	if exploited > 0 {
+		text += fmt.Sprintf(", %d known to be exploited", exploited)
+	}
+	if len(counted) > 0 {
+		text += fmt.Sprintf(", %d with a fix", fixable)
+	}
+	if hidden > 0 {
+		text += fmt.Sprintf("; %d not counted (--all shows them)", hidden)
+	}
+	return text
+}
+
+func (p *page) hygiene(facts []component.Fact) {
+	groups := map[component.FactKind][]string{}
+	for _, f := range facts {
+		if f.Deleted && f.Kind != component.EmbeddedSecret {
+			continue
+		}
+		where := f.Path
+		if f.Detail != "" {
+			where = strings.TrimSpace(where + " (" + f.Detail + ")")
+		}
+		if f.Deleted {
+			where += " deleted later, yet there to read"
+		}
+		groups[f.Kind] = append(groups[f.Kind], where)
+	}
+	if len(groups) == 0 {
+		p.heading("HYGIENE", "nothing to say")
+		return
+	}
+	p.heading("HYGIENE", "")
+	var rows [][]cell
+	for _, kind := range slices.Sorted(maps.Keys(groups)) {
+		list, more := p.some(groups[kind], someFacts)
+		text := strings.Join(list, ", ")
+		if more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		colour := plain
+		if kind == component.EmbeddedSecret {
+			colour = red
+		}
+		rows = append(rows, []cell{{string(kind), colour}, {text: text}})
+	}
+	p.table(rows)
+}
+
+// some returns the first n of a list, and how many are left out.
+func (p *page) some(list []string, n int) ([]string, int) {
+	if p.options.All || len(list) <= n {
+		return list, 0
+	}
+	return list[:n], len(list) - n
+}
+
+// notSeen says what the report cannot speak of.
+func (p *page) notSeen(ev verdict.Evidence) {
+	if len(ev.Gaps)+len(ev.Problems) == 0 {
+		return
+	}
+	p.heading("NOT SEEN", "what follows is not clean, it is not known")
+	var rows [][]cell
+	for _, problem := range ev.Problems {
+		colour := yellow
+		if problem.Fatal {
+			colour = red
+		}
+		rows = append(rows, []cell{{"not read", colour}, {text: problem.Path}, {text: problem.Reason}})
+	}
+	for _, gap := range ev.Gaps {
+		rows = append(rows, []cell{{"not covered", yellow}, {text: gap.Component}, {text: gap.Reason}})
+	}
+	p.table(rows)
+}
+
+func (p *page) verdict(v verdict.Verdict) {
+	word, colour := "refused", red
+	switch v.Admit.Answer {
+	case verdict.Yes:
+		word, colour = "admitted", green
+	case verdict.Unknown:
+		word, colour = "refused: not enough is known", yellow
+	}
+	p.heading("VERDICT", "")
+	p.line("  " + p.paint(cell{"environment " + v.Environment + ": " + word, colour}))
+	for _, r := range v.Admit.Reasons {
+		p.reason(r)
+	}
+	switch v.Retain.Answer {
+	case verdict.No:
+		p.line("  " + p.paint(cell{"what runs already: may not stay (" + string(v.Retain.Action) + ")", red}))
+		for _, r := range v.Retain.Reasons {
+			if r.Answer == verdict.No {
+				p.again(r, v.Admit.Reasons)
+			}
+		}
+	case verdict.Unknown:
+		p.line("  what runs already: may stay, though not enough is known")
+	default:
+		p.line("  what runs already: may stay")
+	}
+	if !v.Until.IsZero() {
+		p.line("  this changes by itself at " + date(v.Until))
+	}
+}
+
+func (p *page) reason(r verdict.Reason) {
+	mark := map[verdict.Answer]cell{verdict.No: {"FAIL", red}, verdict.Unknown: {"UNKNOWN", yellow}, verdict.Yes: {"warn", yellow}}[r.Answer]
+	p.line("  " + p.paint(mark) + " " + r.Rule + ": " + clean(r.Text))
+	list, more := p.some(r.Evidence, someEvidence)
+	for _, e := range list {
+		p.line("       - " + clean(e))
+	}
+	if more > 0 {
+		p.line(fmt.Sprintf("       - and %d more (--all shows them)", more))
+	}
+	if r.Owner != "" {
+		p.line("       owner: " + clean(r.Owner))
+	}
+	if r.Remedy != "" {
+		p.line("       way out: " + clean(r.Remedy))
+	}
+}
+
+// again shows a reason of the second answer; in one line where the first answer
+// has explained it already.
+func (p *page) again(r verdict.Reason, explained []verdict.Reason) {
+	for _, e := range explained {
+		if e.Rule == r.Rule && e.Text == r.Text {
+			p.line("  " + p.paint(cell{"FAIL", red}) + " " + r.Rule + ": as above")
+			return
+		}
+	}
+	p.reason(r)
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
