@@ -32,6 +32,10 @@ const DefaultMaxTTL = 768 * time.Hour
 // read at every use.
 const MaxDepth = 32
 
+// spentFor is how long a token without uses left is kept, at most: longer than
+// any request.
+const spentFor = 10 * time.Minute
+
 // Limits of what callers send.
 const (
 	maxTokenLen = 1024
@@ -239,7 +243,7 @@ func (t *Tokens) use(ctx context.Context, r barrier.Reader, key string) (*record
 
 // takeUse counts a use. The last one leaves the record spent, because the
 // request still needs what hangs on the token (its cubbyhole, say); the gate
-// revokes it after the request, or Tidy does once it has expired.
+// revokes it after the request, or, where that was cut short, Tidy does soon.
 func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 	var rec *record
 	err := t.o.Space.Update(ctx, func(w barrier.Writer) (err error) {
@@ -248,6 +252,9 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 		}
 		if rec.NumUses == 1 {
 			rec.Spent = true
+			if end := t.o.Space.Now().Add(spentFor); rec.Expires.IsZero() || rec.Expires.After(end) {
+				rec.Expires = end
+			}
 		}
 		rec.NumUses--
 		return save(ctx, w, rec)
