@@ -21,18 +21,20 @@ func Evaluate(env Environment, ev Evidence, now time.Time) Verdict {
 		Environment: env.Name, Image: ev.Image.ID, At: now,
 		Hashes: Hashes{Evidence: hashOf(ev), Rules: hashOf(env), Time: hashOf(now)},
 	}
-	counted := countedFindings(ev)
+	counted := countedFindings(ev, now)
 	v.Admit = evaluate(judge{env: &env, ev: &ev, counted: counted, now: now}, env.Admit)
 	v.Retain = evaluate(judge{env: &env, ev: &ev, counted: counted, now: now, retain: true}, env.Retain)
-	v.Until = earlier(v.Admit.Until, v.Retain.Until)
+	v.Until = earlier(earlier(v.Admit.Until, v.Retain.Until), expiries(ev, now))
 	return v
 }
 
-// countedFindings leaves out the hidden ones, most urgent first.
-func countedFindings(ev Evidence) []finding.Finding {
+// countedFindings leaves out the hidden ones and those a triage excuses, most
+// urgent first.
+func countedFindings(ev Evidence, now time.Time) []finding.Finding {
 	counted := make([]finding.Finding, 0, len(ev.Findings))
 	for _, f := range ev.Findings {
-		if f.Hidden == "" {
+		excused := slices.ContainsFunc(ev.Triage, func(t Triage) bool { return t.excuses(f, now) })
+		if f.Hidden == "" && !excused {
 			counted = append(counted, f)
 		}
 	}

@@ -58,6 +58,11 @@ func canonical(ev Evidence) Evidence {
 	for i := range ev.Channels {
 		ev.Channels[i].Since = exact(ev.Channels[i].Since)
 	}
+	ev.Triage = slices.Clone(ev.Triage)
+	for i := range ev.Triage {
+		ev.Triage[i].Expires, ev.Triage[i].At = exact(ev.Triage[i].Expires), exact(ev.Triage[i].At)
+	}
+	byJSON(ev.Triage)
 	byJSON(ev.Components)
 	byJSON(ev.Findings)
 	byJSON(ev.Facts)

@@ -22,10 +22,11 @@ type Evidence struct {
 	Findings   []finding.Finding     `json:"findings"`
 	Gaps       []finding.Gap         `json:"gaps"`
 	Problems   []component.Problem   `json:"problems"`
-	Channels   []Channel             `json:"channels"`   // the channels of golden images this digest stands in; nil: nobody looked
-	Signatures []Signature           `json:"signatures"` // verified ones only; nil: nobody looked
-	Snapshot   string                `json:"snapshot"`   // of the advisory database; "": there is none
-	SnapshotAt time.Time             `json:"snapshotAt"` // when it was last synced
+	Channels   []Channel             `json:"channels"`         // the channels of golden images this digest stands in; nil: nobody looked
+	Signatures []Signature           `json:"signatures"`       // verified ones only; nil: nobody looked
+	Triage     []Triage              `json:"triage,omitempty"` // decisions on findings; expired ones count no more
+	Snapshot   string                `json:"snapshot"`         // of the advisory database; "": there is none
+	SnapshotAt time.Time             `json:"snapshotAt"`       // when it was last synced
 }
 
 // Image is the image part of evidence, with the field names CEL rules use.
