@@ -42,7 +42,7 @@ func (f *fileFindings) addProgram(p program) {
 		}
 	}()
 	if info, err := buildinfo.Read(p.r); err == nil {
-		f.components = append(f.components, goComponents(p, info)...)
+		f.components = append(f.components, goComponents(p.name, info, linkedPackages(p.r))...)
 		return
 	}
 	found, err := rustComponents(p)
@@ -54,8 +54,7 @@ func (f *fileFindings) addProgram(p program) {
 }
 
 // goComponents lists the standard library, the modules and the main module.
-func goComponents(p program, info *debug.BuildInfo) []Component {
-	linked := linkedPackages(p.r)
+func goComponents(path string, info *debug.BuildInfo, linked []string) []Component {
 	modules := []Component{{Name: "stdlib", Version: goVersion(info.GoVersion)}}
 	if info.Main.Path != "" {
 		modules = append(modules, Component{Name: info.Main.Path, Version: orElse(info.Main.Version, "(devel)"), Main: true})
@@ -71,7 +70,7 @@ func goComponents(p program, info *debug.BuildInfo) []Component {
 		if !plausible(c.Name) || !plausible(c.Version) {
 			continue
 		}
-		c.Ecosystem, c.Path = "Go", p.name
+		c.Ecosystem, c.Path = "Go", path
 		c.PURL = languagePURL(purl.TypeGolang, c.Name, c.Version)
 		out = append(out, c)
 	}
