@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -122,23 +123,24 @@ func openIndex(ctx context.Context, data, tmp string) (*advisory.Index, func(), 
 	return idx, end, nil
 }
 
-// importScores reads the two lists, which lie beside the bucket here, not in it.
+// importScores reads the lists that lie beside the bucket here, not in it.
 func importScores(ctx context.Context, idx *advisory.Index, data string) error {
-	kev, err := os.Open(filepath.Join(data, "kev.json"))
-	if err != nil {
-		return err
+	for name, load := range map[string]func(context.Context, io.Reader) (advisory.Change, error){
+		"kev.json": idx.ImportKEV, "epss.csv": idx.ImportEPSS, "cve-severity.json": idx.ImportCVSS,
+	} {
+		file, err := os.Open(filepath.Join(data, name))
+		if err != nil {
+			return err
+		}
+		_, err = load(ctx, file)
+		if end := file.Close(); err == nil {
+			err = end
+		}
+		if err != nil {
+			return err
+		}
 	}
-	defer func() { _ = kev.Close() }()
-	if _, err := idx.ImportKEV(ctx, kev); err != nil {
-		return err
-	}
-	epss, err := os.Open(filepath.Join(data, "epss.csv"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = epss.Close() }()
-	_, err = idx.ImportEPSS(ctx, epss)
-	return err
+	return nil
 }
 
 // want is what is known of one image.

@@ -191,7 +191,7 @@ func TestScoresTouchTheRecordsThatNameTheCVE(t *testing.T) {
 	}
 	run(kev("CVE-2020-1747", "CVE-1990-0001"), "PyPI/pyyaml")
 	run(kev("CVE-2020-1747", "CVE-1990-0001", "CVE-2026-40355"), "Debian:12/krb5 Debian:13/krb5") // over "upstream"
-	run(kev("CVE-1990-0001", "CVE-2026-40355"), "PyPI/pyyaml")                     // gone again
+	run(kev("CVE-1990-0001", "CVE-2026-40355"), "PyPI/pyyaml")                                    // gone again
 
 	list, err := os.ReadFile("testdata/epss.csv")
 	if err != nil {

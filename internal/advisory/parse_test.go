@@ -118,6 +118,18 @@ func TestParseScores(t *testing.T) {
 	}
 }
 
+func TestParseCVSS(t *testing.T) {
+	scores, err := advisory.ParseCVSS(strings.NewReader(`{"CVE-2026-1":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H","source":"x"}]}`))
+	if err != nil || len(scores["CVE-2026-1"].Vectors) != 1 {
+		t.Errorf("%v, %v", scores, err)
+	}
+	for _, text := range []string{"", "{}", "[]", `{"CVE-2026-1":[{"score":"very bad"}]}`, `{"x":[]}`} {
+		if _, err := advisory.ParseCVSS(strings.NewReader(text)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"Go", "PyPI", "Debian", "npm", "crates.io"} {
 		raw, err := os.ReadFile("testdata/" + name + ".jsonl")

@@ -15,10 +15,11 @@ import (
 	"github.com/goldkeep/goldkeep/internal/store"
 )
 
-// The names of the two feeds that say something about CVEs, not packages.
+// The names of the feeds that say something about CVEs, not packages.
 const (
 	FeedKEV  = "kev"
 	FeedEPSS = "epss"
+	FeedCVSS = "cvss"
 )
 
 // ImportKEV reads CISA's catalogue of known exploited vulnerabilities (JSON). The
@@ -35,6 +36,14 @@ func (x *Index) ImportEPSS(ctx context.Context, r io.Reader) (Change, error) {
 	x.imports.Lock()
 	defer x.imports.Unlock()
 	return x.importScores(ctx, source{feed: FeedEPSS}, r)
+}
+
+// ImportCVSS reads CVSS vectors of CVEs, see ParseCVSS. They count for advisories
+// that state no severity of their own.
+func (x *Index) ImportCVSS(ctx context.Context, r io.Reader) (Change, error) {
+	x.imports.Lock()
+	defer x.imports.Unlock()
+	return x.importScores(ctx, source{feed: FeedCVSS}, r)
 }
 
 func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Change, error) {
@@ -61,9 +70,11 @@ func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Chan
 }
 
 func (im *run) parseScores(raw []byte) (map[string]Score, error) {
-	if im.src.feed == FeedKEV {
-		scores, err := ParseKEV(bytes.NewReader(raw))
-		return scores, err
+	switch im.src.feed {
+	case FeedKEV:
+		return ParseKEV(bytes.NewReader(raw))
+	case FeedCVSS:
+		return ParseCVSS(bytes.NewReader(raw))
 	}
 	scores, bad, err := ParseEPSS(bytes.NewReader(raw))
 	if bad > 0 {
@@ -152,8 +163,11 @@ func scoreBody(feed string, s Score) (string, error) {
 		EPSS       float64 `json:"epss"`
 		Percentile float64 `json:"percentile"`
 	}{s.EPSS, s.Percentile}
-	if feed == FeedKEV {
+	switch feed {
+	case FeedKEV:
 		v = map[string]any{"exploited": true, "added": s.Added, "due": s.Due, "ransomware": s.Ransomware}
+	case FeedCVSS:
+		v = map[string]any{"vectors": s.Vectors}
 	}
 	body, err := json.Marshal(v)
 	return string(body), err

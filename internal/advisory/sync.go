@@ -45,8 +45,8 @@ type FailedFeed struct {
 }
 
 // Sync brings the index up to a folder or an http(s) URL laid out as the public
-// OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv (or epss.csv.gz)
-// beside them where present. What did not change since the last sync is not read
+// OSV bucket: <Ecosystem>/all.zip, and kev.json, cve-severity.json and epss.csv (or
+// epss.csv.gz) beside them where present. What did not change since the last sync is not read
 // (folder: size, time, then hash) and not fetched (URL: ETag) again.
 //
 // A feed that fails does not stop the others; it is named in the report, and the
@@ -70,12 +70,13 @@ func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncRepor
 			return SyncReport{}, err
 		}
 	}
-	files := make([]feedFile, 0, len(feeds)+3)
+	files := make([]feedFile, 0, len(feeds)+4)
 	for _, f := range feeds {
 		files = append(files, feedFile{feed: f, path: f + "/all.zip"})
 	}
 	files = append(files,
 		feedFile{feed: FeedKEV, path: "kev.json", optional: true},
+		feedFile{feed: FeedCVSS, path: "cve-severity.json", optional: true},
 		feedFile{feed: FeedEPSS, path: "epss.csv", optional: true},
 		feedFile{feed: FeedEPSS, path: "epss.csv.gz", optional: true})
 	return x.syncAll(ctx, files, take, o)
@@ -189,7 +190,8 @@ func fileMark(name string, info fs.FileInfo) string {
 }
 
 func (x *Index) importFile(ctx context.Context, src source, file *os.File, size int64) (Change, error) {
-	if src.feed == FeedKEV || src.feed == FeedEPSS {
+	switch src.feed {
+	case FeedKEV, FeedEPSS, FeedCVSS:
 		return x.importScores(ctx, src, file)
 	}
 	return x.importZip(ctx, src, file, size)

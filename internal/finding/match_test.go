@@ -379,6 +379,25 @@ func TestSharedUpstreamFlawsStaySeparate(t *testing.T) {
 	}
 }
 
+func TestSeverity(t *testing.T) {
+	const critical, low = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", "CVSS:3.1/AV:L/AC:H/PR:H/UI:R/S:U/C:L/I:N/A:N"
+	stated := func(vector string) string { return `"severity":[{"type":"CVSS_V3","score":"` + vector + `"}],` }
+	db := parse(t,
+		rec("GO-1", `"aliases":["CVE-2026-1"],`, "Go", "m", below("SEMVER", "2.0.0")),             // by its CVE
+		rec("GO-2", `"aliases":["CVE-2026-1"],`+stated(low), "Go", "n", below("SEMVER", "2.0.0")), // by itself
+		rec("GO-3", `"database_specific":{"severity":"MODERATE"},`, "Go", "o", below("SEMVER", "2.0.0")),
+		rec("GO-4", "", "Go", "p", below("SEMVER", "2.0.0")))
+	db.scores = map[string]advisory.Score{"CVE-2026-1": {Vectors: []string{low, critical}}}
+	found, _ := match(t, db, lib("Go", "m", "v1.0.0"), lib("Go", "n", "v1.0.0"), lib("Go", "o", "v1.0.0"), lib("Go", "p", "v1.0.0"))
+	var got []string
+	for _, f := range found {
+		got = append(got, fmt.Sprintf("%s %s %v", f.ID, f.Severity, f.Score))
+	}
+	if d := cmp.Diff([]string{"GO-1 critical 9.8", "GO-4 unknown 0", "GO-3 medium 0", "GO-2 low 1.8"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestMissingPackageListIsAGap(t *testing.T) {
 	inv := component.Inventory{OS: component.OS{ID: "debian", Name: "Debian 12", Ecosystem: "Debian:12"}}
 	_, gaps, err := finding.Match(t.Context(), records{}, inv, now)
@@ -431,4 +450,14 @@ func FuzzVersions(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestListPrefilter: what a list names in another spelling is still found.
+func TestListPrefilter(t *testing.T) {
+	for _, c := range [][2]string{{"2022.9.24", "2022.09.24"}, {"1.0", "v1"}, {"1.0rc1", "1.0.0-rc.1"}, {"0", "0.0"}, {"1!2.0", "1!2"}, {"1.0.post1", "1.0-1"}} {
+		db := parse(t, `{"id":"P","affected":[{"package":{"ecosystem":"PyPI","name":"p"},"versions":["`+c[1]+`"]}]}`)
+		if found, _ := match(t, db, lib("PyPI", "p", c[0])); len(found) != 1 {
+			t.Errorf("%s is %s", c[0], c[1])
+		}
+	}
 }

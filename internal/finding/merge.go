@@ -128,6 +128,17 @@ func severity(group []hit) (float64, string) {
 	return 0, "unknown"
 }
 
+// severityOf is the highest score of some vectors.
+func severityOf(vectors []string) (float64, string) {
+	score, level := 0.0, "unknown"
+	for _, v := range vectors {
+		if s, ok := advisory.BaseScore(v); ok && (level == "unknown" || s > score) {
+			score, level = s, advisory.Level(s)
+		}
+	}
+	return score, level
+}
+
 // playedDown returns the distribution's word for a flaw it does not count as one.
 func playedDown(group []hit) string {
 	word := ""
@@ -175,10 +186,15 @@ func addScores(ctx context.Context, idx Advisories, findings []Finding) error {
 	}
 	for i := range findings {
 		f := &findings[i]
+		var vectors []string
 		for _, name := range append([]string{f.ID}, f.Aliases...) {
 			s := scores[name]
 			f.Exploited = f.Exploited || s.Exploited
 			f.EPSS = max(f.EPSS, s.EPSS)
+			vectors = append(vectors, s.Vectors...)
+		}
+		if f.Severity == "unknown" {
+			f.Score, f.Severity = severityOf(vectors)
 		}
 	}
 	return nil

@@ -300,8 +300,33 @@ func (o order) listed(version string, list []string) bool {
 	if o.family != "PyPI" {
 		return false
 	}
+	release := releaseOf(version)
 	return slices.ContainsFunc(list, func(v string) bool {
+		if releaseOf(v) != release {
+			return false
+		}
 		c, err := o.compare(version, v)
 		return err == nil && c == 0
 	})
+}
+
+// releaseOf returns the leading numbers of a Python version in one spelling: "1"
+// for "v1.0", "1.00.0rc1" and "1". Lists are long and comparing is slow, so most
+// of a list is passed over by this.
+func releaseOf(v string) string {
+	if _, rest, epoch := strings.Cut(v, "!"); epoch {
+		v = rest
+	}
+	v = strings.TrimLeft(strings.TrimSpace(v), "vV")
+	if end := strings.IndexFunc(v, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); end >= 0 {
+		v = v[:end]
+	}
+	parts := strings.Split(strings.TrimSuffix(v, "."), ".")
+	for i, p := range parts {
+		parts[i] = strings.TrimLeft(p, "0")
+	}
+	for len(parts) > 1 && parts[len(parts)-1] == "" {
+		parts = parts[:len(parts)-1]
+	}
+	return strings.Join(parts, ".")
 }

@@ -1,0 +1,289 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scan_test
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/goldkeep/goldkeep/internal/advisory"
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/scan"
+	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+)
+
+var now = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+
+// layer makes a layer of files; opened counts how often it was read.
+func layer(t *testing.T, opened *int, files map[string]string) image.Layer {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for name, text := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw := out.Bytes()
+	return image.Layer{
+		DiffID: image.DigestOf(raw), Digest: image.DigestOf(raw), Size: int64(len(raw)),
+		Open: func(context.Context) (io.ReadCloser, error) {
+			*opened++
+			return io.NopCloser(bytes.NewReader(raw)), nil
+		},
+	}
+}
+
+// sample is a Debian image with a Python application on top.
+func sample(t *testing.T, base, app *int) *image.Image {
+	return &image.Image{
+		Name: "sample", ID: image.DigestOf([]byte("config")), Platform: "linux/amd64", Kind: image.KindImage,
+		Config: image.Config{User: "10001", Ports: []string{"8080/tcp"}},
+		Layers: []image.Layer{
+			layer(t, base, map[string]string{
+				"etc/os-release": "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
+				"var/lib/dpkg/status": "Package: libkrb5-3\nStatus: install ok installed\nSource: krb5\nVersion: 1.20.1-2+deb12u3\nArchitecture: amd64\n" +
+					"Maintainer: Sam Hartman <hartmans@debian.org>\n\n",
+			}),
+			layer(t, app, map[string]string{
+				"opt/app/lib/python3.11/site-packages/PyYAML-5.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: PyYAML\nVersion: 5.3\n",
+			}),
+		},
+	}
+}
+
+// newIndex returns an index of the recorded advisories of some feeds.
+func newIndex(t *testing.T, feeds ...string) *advisory.Index {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	idx := advisory.New(st)
+	if err := idx.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range feeds {
+		importFeed(t, idx, f)
+	}
+	return idx
+}
+
+func importFeed(t *testing.T, idx *advisory.Index, name string) advisory.Change {
+	t.Helper()
+	raw, err := os.ReadFile("../advisory/testdata/" + name + ".jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for line := range strings.Lines(string(raw)) {
+		var r struct{ ID string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		f, err := w.Create(r.ID + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.Write([]byte(line))
+	}
+	_ = w.Close()
+	c, err := idx.Import(t.Context(), name, bytes.NewReader(out.Bytes()), int64(out.Len()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func deps(idx scan.Advisories, cache scan.Cache) scan.Deps {
+	return scan.Deps{Advisories: idx, Layers: cache, Now: func() time.Time { return now }}
+}
+
+func TestScan(t *testing.T) {
+	idx := newIndex(t, "Debian", "PyPI")
+	ev, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(idx, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range ev.Findings {
+		got = append(got, f.ID+" "+f.Package+" "+f.Version+" "+f.Fixed)
+	}
+	slices.Sort(got)
+	want := []string{"DSA-6293-1 krb5 1.20.1-2+deb12u3 1.20.1-2+deb12u5", "PYSEC-2020-96 pyyaml 5.3 5.3.1", "PYSEC-2021-142 pyyaml 5.3 5.4"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	snapshot, _ := idx.Snapshot(t.Context())
+	if ev.Snapshot != snapshot.ID || ev.SnapshotAt.IsZero() || ev.Image.User != "10001" || ev.OS.Ecosystem != "Debian:12" || len(ev.Gaps)+len(ev.Problems) > 0 {
+		t.Errorf("evidence = %+v", ev)
+	}
+}
+
+func TestScanWithoutAdvisoriesIsNotClean(t *testing.T) {
+	ev, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(newIndex(t), nil))
+	if err != nil || ev.Snapshot != "" || len(ev.Gaps) != 2 {
+		t.Errorf("gaps = %v, %v", ev.Gaps, err)
+	}
+}
+
+func TestKnownLayersAreNotOpened(t *testing.T) {
+	idx, cache := newIndex(t, "Debian", "PyPI"), scan.FileCache(filepath.Join(t.TempDir(), "layers"))
+	var base, app int
+	first, err := scan.Scan(t.Context(), sample(t, &base, &app), deps(idx, cache))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := scan.Scan(t.Context(), sample(t, &base, &app), deps(idx, cache))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if base != 1 || app != 1 {
+		t.Errorf("layers were opened %d and %d times", base, app)
+	}
+	if d := cmp.Diff(first, second); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestRematchNeedsNoImage(t *testing.T) {
+	idx := newIndex(t, "Debian")
+	old, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(idx, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := importFeed(t, idx, "PyPI")
+	if !slices.ContainsFunc(scan.Keys(old), func(k advisory.Key) bool { return slices.Contains(c.Keys, k) }) {
+		t.Errorf("the import does not name the image's packages: %v", c.Keys)
+	}
+	renewed, err := scan.Rematch(t.Context(), old, idx, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(idx, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(whole, renewed); d != "" || len(renewed.Findings) != 3 || renewed.Snapshot == old.Snapshot {
+		t.Errorf("%d findings; %s", len(renewed.Findings), d)
+	}
+}
+
+func report(seed string, size int) *component.LayerReport {
+	r := &component.LayerReport{Version: component.ReportVersion, DiffID: image.DigestOf([]byte(seed))}
+	for i := range size {
+		r.Paths = append(r.Paths, string(image.DigestOf([]byte{byte(i), byte(i >> 8), seed[0]})))
+	}
+	return r
+}
+
+func TestFileCache(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "layers")
+	cache := scan.FileCache(dir)
+	a := report("a", 10)
+	if _, ok := cache.Get(a.DiffID); ok {
+		t.Error("an empty cache has it")
+	}
+	cache.Put(a)
+	got, ok := cache.Get(a.DiffID)
+	if !ok || cmp.Diff(a, got) != "" {
+		t.Errorf("got %v, %v", got, ok)
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder: %v, %v", info.Mode(), err)
+	}
+	for _, odd := range []image.Digest{"", "sha256:../../x", "sha256:ABC"} {
+		if _, ok := cache.Get(odd); ok {
+			t.Errorf("%q is in the cache", odd)
+		}
+	}
+}
+
+func TestBrokenCacheFileIsAMiss(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "layers")
+	cache := scan.FileCache(dir)
+	a, b := report("a", 10), report("b", 10)
+	for name, spoil := range map[string]func(raw []byte) []byte{
+		"cut":     func(raw []byte) []byte { return raw[:len(raw)/2] },
+		"empty":   func([]byte) []byte { return nil },
+		"garbage": func([]byte) []byte { return []byte("not zstd at all") },
+		"another": func([]byte) []byte { cache.Put(b); return read(t, dir, b) },
+	} {
+		cache.Put(a)
+		where := file(dir, a)
+		if err := os.WriteFile(where, spoil(read(t, dir, a)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := cache.Get(a.DiffID); ok {
+			t.Errorf("%s: a hit", name)
+		}
+		if _, err := os.Stat(where); !os.IsNotExist(err) {
+			t.Errorf("%s: the file is still there", name)
+		}
+	}
+}
+
+func file(dir string, r *component.LayerReport) string {
+	found, _ := filepath.Glob(filepath.Join(dir, strings.TrimPrefix(string(r.DiffID), "sha256:")+"*"))
+	return found[0]
+}
+
+func read(t *testing.T, dir string, r *component.LayerReport) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(file(dir, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestFileCacheIsBounded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "layers")
+	cache := scan.FileCache(dir).Limit(100_000)
+	for i := range 10 {
+		r := report(string(rune('a'+i)), 1000)
+		cache.Put(r)
+		at := now.Add(time.Duration(i) * time.Minute)
+		if err := os.Chtimes(file(dir, r), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var total int64
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, _ := e.Info()
+		total += info.Size()
+	}
+	if total > 100_000 || len(entries) == 0 {
+		t.Errorf("%d files of %d bytes", len(entries), total)
+	}
+	if _, ok := cache.Get(report("a", 1000).DiffID); ok {
+		t.Error("the oldest is still there")
+	}
+}
