@@ -42,7 +42,7 @@ type Response struct {
 	Raw      []byte            // not JSON: the body itself, with Header["Content-Type"]
 	Header   map[string]string // extra response headers
 	Warnings []string
-	Secret   *Secret         // a lease is to be recorded for it
+	Secret   *Secret         // a lease the engine has begun; the gate activates it
 	Auth     *auth.Granted   // a token was issued
 	Renewed  bool            // Auth and Secret were there before: not taken back where the answer fails
 	Duration time.Duration   // lease_duration shown without a lease (KV v1's refresh hint)

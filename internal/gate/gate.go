@@ -38,7 +38,10 @@ type Policies interface {
 
 // Leases is what the gate asks of package lease.
 type Leases interface {
-	Revoke(ctx context.Context, id string) error
+	// Activate records that a lease is about to be handed out.
+	Activate(ctx context.Context, id string) error
+	// Revoke takes a lease back; without sync it is durable that it will be.
+	Revoke(ctx context.Context, id string, sync bool) error
 }
 
 // Barrier says whether the secrets can be reached.
@@ -132,6 +135,7 @@ func (g *Gate) steps(ctx context.Context, w *walk) error {
 		g.decide,   // do the token's policies allow this?
 		g.announce, // a change is in the audit log before it happens
 		g.serve,    // the engine does it
+		g.lease,    // what it hands out is on record, with how to take it back
 		g.cover,    // the answer is wrapped, if that was asked for
 	} {
 		if err := step(ctx, w); err != nil {
@@ -254,6 +258,14 @@ func (w *walk) tokenForEngine() string {
 	return ""
 }
 
+// lease makes the lease that the engine began an active one.
+func (g *Gate) lease(ctx context.Context, w *walk) error {
+	if w.answer == nil || w.answer.Secret == nil || w.answer.Renewed {
+		return nil
+	}
+	return g.o.Leases.Activate(ctx, w.answer.Secret.LeaseID)
+}
+
 // cover keeps the answer for whoever brings the token that is sent instead.
 func (g *Gate) cover(ctx context.Context, w *walk) error {
 	if w.answer != nil && w.answer.Wrap != nil {
@@ -286,7 +298,7 @@ func (g *Gate) takeBack(ctx context.Context, w *walk) {
 		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
 	}
 	if handed && w.answer.Secret != nil {
-		errs = append(errs, g.o.Leases.Revoke(ctx, w.answer.Secret.LeaseID))
+		errs = append(errs, g.o.Leases.Revoke(ctx, w.answer.Secret.LeaseID, false))
 	}
 	if w.wrap != nil {
 		errs = append(errs, g.o.Wrapping.Discard(ctx, w.wrap.Token))

@@ -242,6 +242,60 @@ func TestUnwrapOnce(t *testing.T) {
 	}
 }
 
+// TestLeases follows what an engine hands out to its end.
+func TestLeases(t *testing.T) {
+	w := newWorld(t)
+	w.ok("POST", "sys/mounts/db", w.root, `{"type":"issuer"}`)
+	get := func(token string, headers ...string) (id string) {
+		t.Helper()
+		var answer struct {
+			ID string `json:"lease_id"`
+		}
+		w.must(json.Unmarshal(w.ok("GET", "db/creds/app", token, "", headers...), &answer))
+		return answer.ID
+	}
+	id := get(w.root)
+	if !strings.HasPrefix(id, "db/creds/app/") {
+		t.Errorf("lease id %q", id)
+	}
+	if answer := w.ok("PUT", "sys/leases/lookup", w.root, `{"lease_id":"`+id+`"}`); !bytes.Contains(answer, []byte(`"renewable":true`)) {
+		t.Errorf("lookup: %s", answer)
+	}
+	if answer := w.ok("PUT", "sys/leases/renew", w.root, `{"lease_id":"`+id+`","increment":60}`); !bytes.Contains(answer, []byte(`"lease_duration":60`)) {
+		t.Errorf("renew: %s", answer)
+	}
+	if answer := w.ok("LIST", "sys/leases/lookup/db/creds/app", w.root, ""); !bytes.Contains(answer, []byte(id[len("db/creds/app/"):])) {
+		t.Errorf("list: %s", answer)
+	}
+	w.ok("PUT", "sys/leases/revoke/"+id, w.root, "")
+	if status, _ := w.do("PUT", "sys/leases/lookup", w.root, `{"lease_id":"`+id+`"}`); status != 400 || w.held() != 0 {
+		t.Errorf("a revoked lease: %d, %d at the target", status, w.held())
+	}
+
+	w.audit.skip.Store(1)
+	w.audit.broken.Store(true)
+	status, answer := w.do("GET", "db/creds/app", w.root, "")
+	w.audit.broken.Store(false)
+	w.must(w.leases.Settle(t.Context()))
+	if status < 500 || bytes.Contains(answer, []byte("planted-value")) || w.held() != 0 {
+		t.Errorf("unaudited: %d %s, %d at the target", status, answer, w.held())
+	}
+
+	tok := w.token(`path "db/*" { capabilities = ["read"] }`, "")
+	get(tok)
+	get(tok, "X-Vault-Wrap-TTL", "60")
+	w.ok("POST", "auth/token/revoke", w.root, `{"token":"`+tok+`"}`)
+	w.must(w.leases.Settle(t.Context()))
+	if w.held() != 0 {
+		t.Errorf("%d credentials outlive their token", w.held())
+	}
+	get(w.root)
+	w.ok("DELETE", "sys/mounts/db", w.root, "")
+	if w.held() != 0 {
+		t.Errorf("%d credentials outlive their mount", w.held())
+	}
+}
+
 func TestLimitedUses(t *testing.T) {
 	w := newWorld(t)
 	tok := w.token(`path "secret/*" { capabilities = ["read"] }`, `,"num_uses":3`)

@@ -6,6 +6,7 @@ package wire_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -27,7 +28,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
-	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -49,6 +49,9 @@ type world struct {
 	logMu sync.Mutex
 	root  string
 	keys  []string
+
+	leases *lease.Ledger
+	target sync.Map // credentials at the target of the issuer
 }
 
 // auditSwitch is an audit log that can be made to fail.
@@ -112,18 +115,21 @@ func (w *world) start() {
 func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	space := w.b.Space()
 	drawers := space.Sub("cubbyhole")
+	leases := lease.New(lease.Options{Space: space.Sub("lease"), Undoers: map[string]lease.Undoer{"test": w}, Log: logger})
+	w.leases = leases
 	tokens := auth.NewTokens(auth.TokensOptions{
 		Store: w.st, Space: space.Sub("token"), Keys: w.b,
 		OnRevoke: []auth.OnRevoke{
+			leases.OnRevoke,
 			func(ctx context.Context, tx store.Tx, accessor string) error {
 				return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
 			},
 		},
 	})
 	policies := auth.NewPolicies(space.Sub("policy"))
-	mounts := engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": kv.New}, w.st.Exclusive())
 	wrapping := engine.NewWrapping(space.Sub("wrapping"))
-	leases := noLeases{}
+	kinds := map[string]engine.Kind{"kv": kv.New, "issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} }}
+	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
 	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(tokens, policies))
 	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
@@ -136,20 +142,51 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	})
 }
 
-// noLeases is the ledger of a server whose engines hand out nothing leased.
-type noLeases struct{}
+// issuer is an engine that hands out credentials with a lease.
+type issuer struct {
+	w    *world
+	path string
+}
 
-func (noLeases) Lookup(context.Context, string) (*lease.Lease, error) {
-	return nil, fault.New(fault.NotFound, "no such lease")
+func (i *issuer) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	id, err := lease.NewID(i.path+req.Path, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	recipe, err := json.Marshal(id)
+	if err != nil {
+		return nil, err
+	}
+	err = i.w.leases.Begin(ctx, lease.Lease{
+		ID: id, Owner: req.Subject.Accessor, Issued: req.Now, Expires: req.Now.Add(time.Hour), Renewable: true, Kind: "test", Recipe: recipe,
+	})
+	if err != nil {
+		return nil, err
+	}
+	i.w.target.Store(id, true)
+	return &engine.Response{
+		Data:   map[string]string{"password": "planted-value"},
+		Secret: &engine.Secret{LeaseID: id, TTL: time.Hour, Renewable: true},
+	}, nil
 }
-func (noLeases) List(context.Context, string) ([]string, error) { return nil, nil }
-func (noLeases) Renew(context.Context, string, time.Duration) (*lease.Lease, error) {
-	return nil, fault.New(fault.NotFound, "no such lease")
+func (*issuer) Exists(context.Context, string) (bool, error) { return true, nil }
+func (*issuer) Special() engine.Special                      { return engine.Special{} }
+
+// Undo implements lease.Undoer.
+func (w *world) Undo(_ context.Context, recipe json.RawMessage) error {
+	var id string
+	if err := json.Unmarshal(recipe, &id); err != nil {
+		return err
+	}
+	w.target.Delete(id)
+	return nil
 }
-func (noLeases) Revoke(context.Context, string) error       { return nil }
-func (noLeases) RevokePrefix(context.Context, string) error { return nil }
-func (noLeases) RevokeForce(context.Context, string) error  { return nil }
-func (noLeases) Count(context.Context) (int, error)         { return 0, nil }
+
+// held is how many credentials the target has.
+func (w *world) held() (n int) {
+	w.target.Range(func(any, any) bool { n++; return true })
+	return n
+}
 
 func (w *world) unseal() {
 	w.t.Helper()

@@ -53,21 +53,13 @@ func (e *Engine) lookupLease(ctx context.Context, req *engine.Request, v engine.
 	}
 	l, err := e.o.Leases.Lookup(ctx, id)
 	if err != nil {
-		return nil, invalidLease(err)
+		return nil, err
 	}
 	data := map[string]any{
 		"id": l.ID, "issue_time": l.Issued, "expire_time": timeOrNull(l.Expires),
 		"last_renewal": timeOrNull(l.Renewed), "renewable": l.Renewable, "ttl": seconds(max(0, l.Expires.Sub(req.Now))),
 	}
 	return &engine.Response{Data: data}, nil
-}
-
-// invalidLease is what callers are told of a lease that is not there.
-func invalidLease(err error) error {
-	if fault.Is(err, fault.NotFound) {
-		return fault.New(fault.Invalid, "invalid lease")
-	}
-	return err
 }
 
 func timeOrNull(t time.Time) *time.Time {
@@ -97,28 +89,44 @@ func (e *Engine) renewLease(ctx context.Context, req *engine.Request, v engine.V
 	}
 	l, err := e.o.Leases.Renew(ctx, id, increment)
 	if err != nil {
-		return nil, invalidLease(err)
+		return nil, err
 	}
 	secret := &engine.Secret{LeaseID: l.ID, TTL: l.Expires.Sub(req.Now).Round(time.Second), Renewable: l.Renewable}
 	return &engine.Response{Secret: secret, Renewed: true}, nil
 }
 
-// revokeLease answers when the lease is ended or surely will be: sync or not,
-// the caller waits for the first try.
+// revokeLease ends a lease. With sync false the answer does not wait for the
+// target: that the lease is to be undone is durable, and it is retried until done.
 func (e *Engine) revokeLease(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	id, err := leaseID(req, v)
 	if err != nil {
 		return nil, err
 	}
-	err = e.o.Leases.Revoke(ctx, id)
-	if fault.Is(err, fault.NotFound) {
-		return nil, nil
+	sync, err := wantsSync(req)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	return revoked(sync, e.o.Leases.Revoke(ctx, id, sync))
 }
 
-func (e *Engine) revokePrefix(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.o.Leases.RevokePrefix(ctx, v["prefix"])
+func wantsSync(req *engine.Request) (bool, error) {
+	f := engine.Read(req)
+	return f.Bool("sync", true), f.Err()
+}
+
+func revoked(sync bool, err error) (*engine.Response, error) {
+	if err != nil || sync {
+		return nil, err
+	}
+	return &engine.Response{Status: 202, Warnings: []string{"the revocation is under way and is retried until done"}}, nil
+}
+
+func (e *Engine) revokePrefix(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	sync, err := wantsSync(req)
+	if err != nil {
+		return nil, err
+	}
+	return revoked(sync, e.o.Leases.RevokePrefix(ctx, v["prefix"], sync))
 }
 
 func (e *Engine) revokeForce(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
@@ -130,5 +138,7 @@ func (e *Engine) countLeases(ctx context.Context, _ *engine.Request, _ engine.Va
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Data: map[string]any{"lease_count": n, "counts": map[string]int{}}}, nil
+	return &engine.Response{Data: map[string]any{
+		"lease_count": n.Active, "counts": map[string]int{"active": n.Active, "pending": n.Pending, "revoking": n.Revoking, "failing": n.Failing},
+	}}, nil
 }

@@ -225,7 +225,7 @@ func (e *Engine) unmount(isAuth bool) engine.Handler {
 			return nil, err
 		}
 		if !slot.Fixed {
-			if err := e.o.Leases.RevokePrefix(ctx, path); err != nil {
+			if err := e.o.Leases.RevokePrefix(ctx, path, true); err != nil {
 				return nil, err
 			}
 		}
@@ -309,7 +309,7 @@ func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars
 	if f.Err() != nil || from == "" || to == "" {
 		return nil, fault.New(fault.Invalid, "both 'from' and 'to' path must be specified as a string")
 	}
-	if err := e.o.Leases.RevokePrefix(ctx, mountPath(from, false)); err != nil {
+	if err := e.o.Leases.RevokePrefix(ctx, mountPath(from, false), true); err != nil {
 		return nil, err
 	}
 	if err := e.o.Mounts.Move(ctx, from, to); err != nil {

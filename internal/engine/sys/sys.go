@@ -48,10 +48,10 @@ type Leases interface {
 	Lookup(ctx context.Context, id string) (*lease.Lease, error)
 	List(ctx context.Context, prefix string) ([]string, error)
 	Renew(ctx context.Context, id string, increment time.Duration) (*lease.Lease, error)
-	Revoke(ctx context.Context, id string) error
-	RevokePrefix(ctx context.Context, prefix string) error
+	Revoke(ctx context.Context, id string, sync bool) error
+	RevokePrefix(ctx context.Context, prefix string, sync bool) error
 	RevokeForce(ctx context.Context, prefix string) error
-	Count(ctx context.Context) (int, error)
+	Count(ctx context.Context) (lease.Counts, error)
 }
 
 // Options are the parts sys is made of. All are needed but the last two.
