@@ -94,7 +94,7 @@ func sorted(list []string) []string {
 func byJSON[T any](list []T) {
 	type item struct {
 		text  string
-		value T
+		index int
 	}
 	items := make([]item, len(list))
 	for i, value := range list {
@@ -102,10 +102,11 @@ func byJSON[T any](list []T) {
 		if err != nil {
 			text = []byte(err.Error())
 		}
-		items[i] = item{string(text), value}
+		items[i] = item{string(text), i}
 	}
-	slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.text, b.text) })
+	slices.SortFunc(items, func(a, b item) int { return cmp.Or(cmp.Compare(a.text, b.text), a.index-b.index) })
+	before := slices.Clone(list)
 	for i := range items {
-		list[i] = items[i].value
+		list[i] = before[items[i].index]
 	}
 }
