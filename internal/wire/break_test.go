@@ -323,6 +323,20 @@ func TestSealedSaysSo(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, answer)
 		}
 	}
+	for _, c := range []struct {
+		method, path, token string
+		status              int
+	}{
+		{"GET", "api/v1/images/x", w.root, 200},
+		{"GET", "api/v1/images/x", "hvs.foreign", 403},
+		{"GET", "api/v1/images/x", "", 403},
+		{"POST", "api/v1/images", w.root, 503},
+		{"GET", "api/v1/workloads", w.root, 503},
+	} {
+		if status, answer := w.do(c.method, c.path, c.token, ""); status != c.status {
+			t.Errorf("sealed %s %s by %q: %d %s, want %d", c.method, c.path, c.token, status, answer, c.status)
+		}
+	}
 	if status, _ := w.do("PUT", "sys/unseal", "", `{"key":"`+strings.Repeat("ab", 33)+`"}`); status >= 500 {
 		t.Errorf("a wrong share: %d", status)
 	}
