@@ -46,7 +46,8 @@ type FailedFeed struct {
 
 // Sync brings the index up to a folder or an http(s) URL laid out as the public
 // OSV bucket: <Ecosystem>/all.zip, and kev.json, cve-severity.json and epss.csv (or
-// epss.csv.gz) beside them where present. What did not change since the last sync is not read
+// epss.csv.gz) beside them where present; a folder may also hold all of the
+// bucket in a folder "osv". What did not change since the last sync is not read
 // (folder: size, time, then hash) and not fetched (URL: ETag) again.
 //
 // A feed that fails does not stop the others; it is named in the report, and the
@@ -55,7 +56,7 @@ func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncRepor
 	x.imports.Lock()
 	defer x.imports.Unlock()
 	take := x.folder(from)
-	feeds := o.Ecosystems
+	feeds, under := o.Ecosystems, ""
 	if isURL(from) {
 		if err := checkURL(from); err != nil {
 			return SyncReport{}, err
@@ -64,15 +65,19 @@ func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncRepor
 		if len(feeds) == 0 {
 			feeds = DefaultEcosystems
 		}
-	} else if len(feeds) == 0 {
-		var err error
-		if feeds, err = feedsIn(from); err != nil {
+	} else {
+		inside, all, err := feedsIn(from)
+		if err != nil {
 			return SyncReport{}, err
 		}
+		if len(feeds) == 0 {
+			feeds = all
+		}
+		under = inside
 	}
 	files := make([]feedFile, 0, len(feeds)+4)
 	for _, f := range feeds {
-		files = append(files, feedFile{feed: f, path: f + "/all.zip"})
+		files = append(files, feedFile{feed: f, path: under + f + "/all.zip"})
 	}
 	files = append(files,
 		feedFile{feed: FeedKEV, path: "kev.json", optional: true},
@@ -137,24 +142,28 @@ func (x *Index) tell(ctx context.Context, c Change, onChange func(context.Contex
 	return x.Settle(ctx, c)
 }
 
-// feedsIn lists the folders that hold an all.zip.
-func feedsIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "read advisories: %w", err)
-	}
-	var feeds []string
-	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), "all.zip")); err == nil {
-			feeds = append(feeds, e.Name())
+// feedsIn lists the folders of dir, or else of dir/osv, that hold an all.zip.
+func feedsIn(dir string) (under string, feeds []string, err error) {
+	for _, under := range []string{"", "osv/"} {
+		entries, err := os.ReadDir(filepath.Join(dir, under))
+		if errors.Is(err, fs.ErrNotExist) && under != "" {
+			continue
+		}
+		if err != nil {
+			return "", nil, fault.New(fault.Invalid, "read advisories: %w", err)
+		}
+		for _, e := range entries {
+			if _, err := os.Stat(filepath.Join(dir, under, e.Name(), "all.zip")); err == nil {
+				feeds = append(feeds, e.Name())
+			}
+		}
+		if len(feeds) > 0 {
+			slices.Sort(feeds)
+			return under, feeds, nil
 		}
 	}
-	if len(feeds) == 0 {
-		return nil, fault.New(fault.Invalid, "no advisories in %s", dir).
-			WithHint("expected the layout of the OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv if you have them")
-	}
-	slices.Sort(feeds)
-	return feeds, nil
+	return "", nil, fault.New(fault.Invalid, "no advisories in %s", dir).
+		WithHint("expected the layout of the OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv if you have them")
 }
 
 func (x *Index) folder(dir string) taker {

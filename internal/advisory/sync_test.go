@@ -78,6 +78,19 @@ func TestSyncFromFolder(t *testing.T) {
 	}
 }
 
+func TestSyncFromFolderWithTheBucketInside(t *testing.T) {
+	dir, idx := t.TempDir(), newIndex(t, sqlite.Options{})
+	write(t, filepath.Join(dir, "osv", "Go", "all.zip"), feed(t, recorded(t, "Go")))
+	write(t, filepath.Join(dir, "cve-severity.json"), []byte(`{"CVE-2022-27664":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"}]}`))
+	r, err := idx.Sync(t.Context(), dir, advisory.SyncOptions{})
+	if err != nil || states(r) != "Go new, cvss new" {
+		t.Errorf("%s, %v", states(r), err)
+	}
+	if keysOf(r.Changes[1]) != "Go/golang.org/x/net Go/stdlib" && keysOf(r.Changes[1]) != "Go/golang.org/x/net" {
+		t.Errorf("keys = %s", keysOf(r.Changes[1]))
+	}
+}
+
 func TestSyncSaysWhichFeedFailed(t *testing.T) {
 	dir, idx := bucket(t), newIndex(t, sqlite.Options{})
 	write(t, filepath.Join(dir, "Go", "all.zip"), []byte("no zip"))

@@ -301,12 +301,24 @@ func TestListOfVersions(t *testing.T) {
 	}
 }
 
-func TestWithdrawnAndMainAreNotMatched(t *testing.T) {
-	db := parse(t, rec("GHSA-1", `"withdrawn":"2026-02-01T00:00:00Z",`, "Go", "m", below("SEMVER", "2.0.0")), rec("GHSA-2", "", "Go", "main", below("SEMVER", "2.0.0")))
-	main := lib("Go", "main", "(devel)")
-	main.Main = true
-	if found, gaps := match(t, db, lib("Go", "m", "v1.0.0"), main); len(found)+len(gaps) > 0 {
+func TestWithdrawnIsNotMatched(t *testing.T) {
+	db := parse(t, rec("GHSA-1", `"withdrawn":"2026-02-01T00:00:00Z",`, "Go", "m", below("SEMVER", "2.0.0")))
+	if found, gaps := match(t, db, lib("Go", "m", "v1.0.0")); len(found)+len(gaps) > 0 {
 		t.Errorf("found %q, gaps %v", brief(found), gaps)
+	}
+}
+
+func TestMainModuleIsMatchedWhereItIsARelease(t *testing.T) {
+	db := parse(t, rec("GHSA-1", "", "Go", "main", below("SEMVER", "2.0.0")))
+	for version, want := range map[string]int{
+		"(devel)": 0, "": 0, "v0.0.0-20260101000000-0123456789ab": 0, "v1.5.1-0.20260101000000-0123456789ab+dirty": 0, "v1.5.0+dirty": 0,
+		"v1.5.0": 1, "v1.5.0-rc.1": 1, "v2.0.0": 0,
+	} {
+		main := lib("Go", "main", version)
+		main.Main = true
+		if found, gaps := match(t, db, main); len(found) != want || len(gaps) > 0 {
+			t.Errorf("%s: found %q, gaps %v", version, brief(found), gaps)
+		}
 	}
 }
 

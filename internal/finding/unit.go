@@ -5,6 +5,7 @@ package finding
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -68,9 +69,9 @@ func compareKeys(a, b advisory.Key) int {
 	return cmp.Or(strings.Compare(a.Ecosystem, b.Ecosystem), strings.Compare(a.Name, b.Name))
 }
 
-// units groups an inventory; the result does not depend on its order. The main
-// module of a Go program has no version of its own and is left out, and so is
-// what no ecosystem covers.
+// units groups an inventory; the result does not depend on its order. What no
+// ecosystem covers is left out, and so is the main module of a Go program that was
+// not built from a release.
 func units(inv component.Inventory) []unit {
 	comps := slices.Clone(inv.Components)
 	slices.SortFunc(comps, compareComponents)
@@ -78,7 +79,7 @@ func units(inv component.Inventory) []unit {
 	groups := map[[3]string]int{}
 	var out []unit
 	for i, c := range comps {
-		if c.Main || c.Ecosystem == "" || i > 0 && compareComponents(c, comps[i-1]) == 0 {
+		if unversioned(c) || c.Ecosystem == "" || i > 0 && compareComponents(c, comps[i-1]) == 0 {
 			continue
 		}
 		eco := advisory.Ecosystem(c.Ecosystem)
@@ -98,6 +99,16 @@ func units(inv component.Inventory) []unit {
 		out[at].add(how, c)
 	}
 	return out
+}
+
+// release is a tagged version; pseudo-versions and changed trees are none.
+var release = regexp.MustCompile(`^v?\d+\.\d+\.\d+(-(?:alpha|beta|rc)[.0-9]*)?(\+incompatible)?$`)
+
+// unversioned: "(devel)", or a commit that sorts below every release and would
+// match all that was ever wrong with the module. A program of another language is
+// not what its registry has under that name; the path of a Go module is.
+func unversioned(c component.Component) bool {
+	return c.Main && (c.Ecosystem != "Go" || !release.MatchString(c.Version) || strings.HasPrefix(strings.TrimPrefix(c.Version, "v"), "0.0.0"))
 }
 
 func compareComponents(a, b component.Component) int {

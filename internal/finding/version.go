@@ -25,14 +25,15 @@ func ordered(ecosystem string) bool {
 	return !errors.Is(err, semantic.ErrUnsupportedEcosystem)
 }
 
-// order compares versions the way one ecosystem does.
+// order compares versions the way one ecosystem does. It is for one goroutine.
 type order struct {
 	ecosystem string
 	family    string
+	parsed    map[string]semantic.Version // the installed versions, each compared with many
 }
 
 func newOrder(ecosystem string) order {
-	return order{ecosystem: ecosystem, family: advisory.Family(ecosystem)}
+	return order{ecosystem: ecosystem, family: advisory.Family(ecosystem), parsed: map[string]semantic.Version{}}
 }
 
 // compare returns -1, 0 or 1. A version that is not understood is an error, never
@@ -49,9 +50,12 @@ func (o order) compare(a, b string) (c int, err error) {
 			err = fmt.Errorf("compare versions %q and %q: not understood", clip(a), clip(b))
 		}
 	}()
-	va, err := semantic.Parse(a, o.ecosystem)
-	if err != nil {
-		return 0, fmt.Errorf("version %q not understood", clip(a))
+	va, known := o.parsed[a]
+	if !known {
+		if va, err = semantic.Parse(a, o.ecosystem); err != nil {
+			return 0, fmt.Errorf("version %q not understood", clip(a))
+		}
+		o.parsed[a] = va
 	}
 	if c, err = va.CompareStr(b); err != nil {
 		return 0, fmt.Errorf("version %q not understood", clip(b))
