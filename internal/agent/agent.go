@@ -101,6 +101,9 @@ func orDefault(d, fallback time.Duration) time.Duration {
 // returns nil.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.knowLauncher(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	listener, err := listen(a.o.Socket, a.o.MaxPeers)

@@ -124,7 +124,9 @@ func (a *Agent) upload(ctx context.Context, in *instance) error {
 		if err != nil {
 			return nil, err
 		}
-		return nil, errors.Join(a.o.Server.Upload(ctx, name, content), content.Close())
+		// Senders close what they can close; this is ours to close.
+		body := struct{ io.Reader }{content}
+		return nil, errors.Join(a.o.Server.Upload(ctx, name, body), content.Close())
 	})
 	return err
 }
