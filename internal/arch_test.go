@@ -132,7 +132,7 @@ func TestSizes(t *testing.T) {
 			continue
 		}
 		fileSizes = append(fileSizes, f.lines)
-		roomLines[f.room] += f.lines
+		roomLines[f.dir] += f.lines // a variant is counted on its own
 		if f.lines > 800 {
 			t.Errorf("%s has %d lines; none may be over 800", f.path, f.lines)
 		}

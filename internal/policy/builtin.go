@@ -41,11 +41,10 @@ path "sys/tools/hash/*"             { capabilities = ["update"] }
 // NodeText is the policy "node" of agents: report images and instances, look
 // after one's own token, and no secrets.
 const NodeText = `# What the agent of a node may do: no secrets, only evidence about workloads.
-path "api/v1/instances"       { capabilities = ["create", "read", "update", "list"] }
-path "api/v1/instances/*"     { capabilities = ["create", "read", "update", "list"] }
-path "api/v1/nodes"           { capabilities = ["create", "read", "update", "list"] }
-path "api/v1/nodes/*"         { capabilities = ["create", "read", "update", "list"] }
-path "api/v1/images"          { capabilities = ["create", "update"] }
+path "api/v1/instances"       { capabilities = ["read", "update"] }
+path "api/v1/instances/*"     { capabilities = ["read", "update", "delete"] }
+path "api/v1/nodes/+/watch"   { capabilities = ["read"] }
+path "api/v1/images"          { capabilities = ["update"] }
 path "api/v1/images/*"        { capabilities = ["read"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }

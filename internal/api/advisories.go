@@ -1,0 +1,112 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/advisory"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+func (e *Engine) showAdvisories(ctx context.Context, _ *call) (any, error) {
+	snap, err := e.o.Advisories.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := client.Snapshot{ID: snap.ID, Feeds: []client.Feed{}}
+	for _, f := range snap.Feeds {
+		out.Feeds = append(out.Feeds, client.Feed{Name: f.Name, Hash: f.Hash, Records: f.Records, Newest: f.Newest, Synced: f.Synced})
+	}
+	return out, nil
+}
+
+// putFeed takes a feed in, then has exactly the images judged again that hold a
+// package it touched. Only then is the change settled: a crash in between is
+// made good by sending the same feed again, or at the next start.
+func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
+	if c.Body == nil {
+		return nil, fault.New(fault.Invalid, "the body must be the feed's file")
+	}
+	done, err := e.turn(ctx, e.feeds)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	file, size, err := e.spool(c.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.Seek(0, 0); err != nil {
+		return nil, err
+	}
+	var change advisory.Change
+	switch feed := c.vars["feed"]; feed {
+	case "kev":
+		change, err = e.o.Advisories.ImportKEV(ctx, file)
+	case "epss":
+		change, err = e.o.Advisories.ImportEPSS(ctx, file)
+	default:
+		change, err = e.o.Advisories.Import(ctx, feed, file, size, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	images, err := e.Settle(ctx, change)
+	if err != nil {
+		return nil, err
+	}
+	return client.FeedChange{
+		Feed: change.Feed, Unchanged: change.Unchanged, Records: change.Records, Added: change.Added, Changed: change.Changed,
+		Removed: change.Removed, Bad: change.Bad.First, Images: images,
+	}, nil
+}
+
+// Settle has the images judged again that hold a package a feed touched, and
+// returns how many they were.
+func (e *Engine) Settle(ctx context.Context, change advisory.Change) (int, error) {
+	ids, err := e.o.Catalog.Holding(ctx, change.Keys)
+	if err != nil {
+		return 0, err
+	}
+	if err := e.o.Identity.Rematched(ctx, ids); err != nil {
+		return 0, err
+	}
+	return len(ids), e.o.Advisories.Settle(ctx, change)
+}
+
+// maxRecords bounds the audit records of one answer.
+const maxRecords = 1000
+
+func (e *Engine) records(ctx context.Context, c *call) (any, error) {
+	limit, err := c.number("limit", 100)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.number("after", 0)
+	if err != nil {
+		return nil, err
+	}
+	found, err := e.o.Records(ctx, uint64(after), min(limit, maxRecords))
+	if err != nil {
+		return nil, err
+	}
+	all := []client.AuditRecord{}
+	for _, r := range found {
+		detail, err := e.o.OpenRecord(r)
+		if err != nil {
+			detail = json.RawMessage(`{"error":"this record's detail does not open"}`)
+		}
+		all = append(all, client.AuditRecord{
+			Seq: r.Seq, Time: r.Time, Node: r.Node, Kind: r.Kind, ID: r.ID, Op: r.Op, Mount: r.Mount, Actor: r.Actor,
+			Name: r.Name, Remote: r.Remote, Answer: r.Answer, Reason: r.Reason, Detail: detail,
+		})
+	}
+	return items[client.AuditRecord]{all}, nil
+}
+
+func (e *Engine) anchor(context.Context, *call) (any, error) { return e.o.Anchor(), nil }

@@ -1,0 +1,106 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package catalog is the server's memory of images: which it has seen, with the
+// evidence on each, the environments and golden images that people declared, and
+// the verdicts that follow. Nothing in it is secret, and it can be read while
+// the server is sealed.
+package catalog
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// State is what is known of an image.
+type State string
+
+// The states of an image.
+const (
+	Wanted State = "wanted" // asked for, never seen: somebody must bring it
+	Known  State = "known"  // scanned: there is evidence
+	Failed State = "failed" // it could not be scanned; Error says why
+)
+
+// Image is one image the server was asked about.
+type Image struct {
+	ID        image.Digest // config digest, or SHA-256 of an artifact
+	Name      string       // what it was last called; never a key
+	Kind      string
+	State     State
+	Error     string
+	FirstSeen time.Time
+	Scanned   time.Time
+	Evidence  *verdict.Evidence // nil unless Known; not filled in by lists
+	Digests   []image.Digest    // every other digest it goes by
+}
+
+// Golden is a golden image: a named, owned line of images.
+type Golden struct {
+	Name     string                  `json:"name"`
+	Owner    string                  `json:"owner"`
+	Contact  string                  `json:"contact,omitempty"`
+	Protect  bool                    `json:"protect,omitempty"`
+	From     string                  `json:"from,omitempty"` // the golden image it is built on
+	Channels map[string]image.Digest `json:"channels"`
+}
+
+// Catalog keeps images, environments, golden images and verdicts.
+type Catalog struct {
+	store store.Store
+
+	mu       sync.Mutex
+	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
+}
+
+var steps = []string{`
+CREATE TABLE catalog_layer (diff TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE catalog_image (
+	id TEXT PRIMARY KEY,
+	name TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	state TEXT NOT NULL,
+	error TEXT NOT NULL,
+	first_seen BIGINT NOT NULL,
+	scanned BIGINT NOT NULL,
+	evidence BLOB
+);
+CREATE TABLE catalog_digest (digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (digest, image));
+CREATE INDEX catalog_digest_image ON catalog_digest (image);
+CREATE TABLE catalog_package (ecosystem TEXT NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (ecosystem, name, image));
+CREATE INDEX catalog_package_image ON catalog_package (image);
+CREATE TABLE catalog_environment (name TEXT PRIMARY KEY, protect BIGINT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE catalog_golden (name TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE catalog_channel (
+	golden TEXT NOT NULL, channel TEXT NOT NULL, digest TEXT NOT NULL, since BIGINT NOT NULL,
+	PRIMARY KEY (golden, channel)
+);
+CREATE INDEX catalog_channel_digest ON catalog_channel (digest);
+CREATE TABLE catalog_verdict (
+	image TEXT NOT NULL, environment TEXT NOT NULL,
+	admit TEXT NOT NULL, retain TEXT NOT NULL, at BIGINT NOT NULL, until BIGINT NOT NULL, body BLOB NOT NULL,
+	PRIMARY KEY (image, environment)
+);
+CREATE INDEX catalog_verdict_until ON catalog_verdict (until) WHERE until > 0;
+`, `
+CREATE TABLE catalog_triage (
+	id TEXT PRIMARY KEY, image TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX catalog_triage_image ON catalog_triage (image);
+`}
+
+// New prepares the catalog's tables.
+func New(ctx context.Context, st store.Store) (*Catalog, error) {
+	if err := st.Migrate(ctx, "catalog", steps); err != nil {
+		return nil, err
+	}
+	return &Catalog{store: st, compiled: map[string]*verdict.Environment{}}, nil
+}
+
+// Now is the store's clock.
+func (c *Catalog) Now() time.Time { return c.store.Now() }

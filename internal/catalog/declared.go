@@ -1,0 +1,251 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// goldenSpec is the spec of kind GoldenImage as people write it.
+type goldenSpec struct {
+	From     string            `yaml:"from"`
+	Channels map[string]string `yaml:"channels"`
+}
+
+// ParseGolden reads a document of the kind GoldenImage. Errors name file and line.
+func ParseGolden(doc manifest.Document) (*Golden, error) {
+	var spec goldenSpec
+	if err := doc.Decode(&spec); err != nil {
+		return nil, err
+	}
+	g := &Golden{
+		Name: doc.Meta.Name, Owner: doc.Meta.Owner, Contact: doc.Meta.Contact, Protect: doc.Meta.Protect,
+		From: spec.From, Channels: map[string]image.Digest{},
+	}
+	var errs manifest.Errors
+	for name, text := range spec.Channels {
+		digest, err := image.ParseDigest(text)
+		if err != nil {
+			errs = append(errs, doc.Errorf(doc.LineOf("channels", name), "channel %s: %v; a channel points at a digest, never at a tag", name, err))
+			continue
+		}
+		g.Channels[name] = digest
+	}
+	if spec.From == doc.Meta.Name {
+		errs = append(errs, doc.Errorf(doc.LineOf("from"), "a golden image cannot be built from itself"))
+	}
+	return g, errs.Err()
+}
+
+// PutGolden creates or replaces a golden image. It returns the digests that
+// entered or left one of its channels: what stands on them must be judged again.
+func (c *Catalog) PutGolden(ctx context.Context, g Golden) (moved []image.Digest, err error) {
+	body, err := json.Marshal(g)
+	if err != nil {
+		return nil, fmt.Errorf("encode golden image: %w", err)
+	}
+	err = c.store.Update(ctx, func(tx store.Tx) error {
+		moved = nil
+		old, err := channelsOf(ctx, tx, g.Name)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO catalog_golden (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", g.Name, string(body)); err != nil {
+			return fmt.Errorf("keep golden image: %w", err)
+		}
+		for channel, digest := range old {
+			if g.Channels[channel] == digest {
+				continue
+			}
+			moved = append(moved, digest)
+			if _, err := tx.Exec(ctx, "DELETE FROM catalog_channel WHERE golden = ? AND channel = ?", g.Name, channel); err != nil {
+				return fmt.Errorf("clear channel: %w", err)
+			}
+		}
+		for channel, digest := range g.Channels {
+			if old[channel] == digest {
+				continue
+			}
+			moved = append(moved, digest)
+			if _, err := tx.Exec(ctx, "INSERT INTO catalog_channel (golden, channel, digest, since) VALUES (?, ?, ?, ?)", g.Name, channel, string(digest), store.Millis(c.Now())); err != nil {
+				return fmt.Errorf("set channel: %w", err)
+			}
+		}
+		slices.Sort(moved)
+		moved = slices.Compact(moved)
+		return nil
+	})
+	return moved, err
+}
+
+func channelsOf(ctx context.Context, tx store.Tx, golden string) (map[string]image.Digest, error) {
+	channels := map[string]image.Digest{}
+	err := store.Each(ctx, tx, func(r store.Row) error {
+		var channel, digest string
+		err := r.Scan(&channel, &digest)
+		channels[channel] = image.Digest(digest)
+		return err
+	}, "SELECT channel, digest FROM catalog_channel WHERE golden = ?", golden)
+	return channels, err
+}
+
+// Goldens returns all golden images by name.
+func (c *Catalog) Goldens(ctx context.Context) ([]Golden, error) {
+	return bodies[Golden](ctx, c.store, "SELECT body FROM catalog_golden ORDER BY name")
+}
+
+// Golden returns one golden image; fault.NotFound where there is none.
+func (c *Catalog) Golden(ctx context.Context, name string) (*Golden, error) {
+	found, err := bodies[Golden](ctx, c.store, "SELECT body FROM catalog_golden WHERE name = ?", name)
+	if err == nil && len(found) == 0 {
+		err = fault.New(fault.NotFound, "there is no golden image %q", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+// DeleteGolden removes a golden image and returns the digests that stood in it.
+func (c *Catalog) DeleteGolden(ctx context.Context, name string) ([]image.Digest, error) {
+	moved, err := c.PutGolden(ctx, Golden{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return moved, c.exec(ctx, "DELETE FROM catalog_golden WHERE name = ?", name)
+}
+
+// PutEnvironment creates or replaces an environment.
+func (c *Catalog) PutEnvironment(ctx context.Context, env verdict.Environment, protect bool) error {
+	body, err := json.Marshal(env)
+	if err != nil {
+		return fmt.Errorf("encode environment: %w", err)
+	}
+	guarded := 0
+	if protect {
+		guarded = 1
+	}
+	return c.exec(ctx, `INSERT INTO catalog_environment (name, protect, body) VALUES (?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET body = excluded.body, protect = excluded.protect`, env.Name, guarded, string(body))
+}
+
+// DeleteEnvironment removes an environment with its verdicts.
+func (c *Catalog) DeleteEnvironment(ctx context.Context, name string) error {
+	if err := c.exec(ctx, "DELETE FROM catalog_verdict WHERE environment = ?", name); err != nil {
+		return err
+	}
+	return c.exec(ctx, "DELETE FROM catalog_environment WHERE name = ?", name)
+}
+
+// Protected reports whether an environment must not be deleted by apply.
+func (c *Catalog) Protected(ctx context.Context, environment string) (bool, error) {
+	var protect int
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT protect FROM catalog_environment WHERE name = ?", environment).Scan(&protect)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return false, nil
+	}
+	return protect == 1, err
+}
+
+// Environment returns one environment, its rules compiled; fault.NotFound where
+// there is none.
+func (c *Catalog) Environment(ctx context.Context, name string) (*verdict.Environment, error) {
+	var text string
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT body FROM catalog_environment WHERE name = ?", name).Scan(&text)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return nil, fault.New(fault.NotFound, "there is no environment %q", name).WithHint("see them with: goldkeep environment list")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read environment: %w", err)
+	}
+	return c.compile(text)
+}
+
+// Environments returns all environments by name.
+func (c *Catalog) Environments(ctx context.Context) ([]verdict.Environment, error) {
+	var texts []string
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		texts = nil
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var text string
+			err := r.Scan(&text)
+			texts = append(texts, text)
+			return err
+		}, "SELECT body FROM catalog_environment ORDER BY name")
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read environments: %w", err)
+	}
+	var all []verdict.Environment
+	for _, text := range texts {
+		env, err := c.compile(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *env)
+	}
+	return all, nil
+}
+
+// maxCompiled bounds the compiled environments kept.
+const maxCompiled = 200
+
+func (c *Catalog) compile(text string) (*verdict.Environment, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if env := c.compiled[text]; env != nil {
+		return env, nil
+	}
+	env := &verdict.Environment{}
+	if err := json.Unmarshal([]byte(text), env); err != nil {
+		return nil, fmt.Errorf("decode environment: %w", err)
+	}
+	if len(c.compiled) >= maxCompiled {
+		clear(c.compiled)
+	}
+	c.compiled[text] = env
+	return env, nil
+}
+
+func (c *Catalog) exec(ctx context.Context, query string, args ...any) error {
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, query, args...)
+		return err
+	})
+}
+
+// bodies reads rows of one JSON column.
+func bodies[T any](ctx context.Context, st store.Store, query string, args ...any) ([]T, error) {
+	var all []T
+	err := st.View(ctx, func(tx store.Tx) error {
+		all = nil
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var text string
+			if err := r.Scan(&text); err != nil {
+				return err
+			}
+			var v T
+			if err := json.Unmarshal([]byte(text), &v); err != nil {
+				return fmt.Errorf("decode row: %w", err)
+			}
+			all = append(all, v)
+			return nil
+		}, query, args...)
+	})
+	return all, err
+}

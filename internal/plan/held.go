@@ -1,0 +1,161 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"context"
+	"sort"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/manifest"
+)
+
+// held is what the server holds now.
+type held struct {
+	bodies    map[string]map[string]any // by kind and name
+	channels  map[string]map[string]bool
+	protected map[string]bool // by "Kind/name"
+}
+
+func (p *Planner) load(ctx context.Context) (*held, error) {
+	h := &held{bodies: map[string]map[string]any{}, channels: map[string]map[string]bool{}, protected: map[string]bool{}}
+	for _, kind := range kinds {
+		h.bodies[kind] = map[string]any{}
+	}
+	for _, load := range []func(context.Context, *held) error{p.loadPolicies, p.loadEnvironments, p.loadGoldens, p.loadWorkloads} {
+		if err := load(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// builtIn are policies that are never in anybody's files.
+var builtIn = map[string]bool{"root": true, "default": true, "node": true, "response-wrapping": true}
+
+func (p *Planner) loadPolicies(ctx context.Context, h *held) error {
+	names, err := p.Policies.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if builtIn[name] {
+			continue
+		}
+		text, err := p.Policies.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		h.bodies["Policy"][name] = map[string]string{"rules": text}
+	}
+	return nil
+}
+
+func (p *Planner) loadEnvironments(ctx context.Context, h *held) error {
+	envs, err := p.Catalog.Environments(ctx)
+	if err != nil {
+		return err
+	}
+	for _, env := range envs {
+		h.bodies["Environment"][env.Name] = env
+		if h.protected["Environment/"+env.Name], err = p.Catalog.Protected(ctx, env.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Planner) loadGoldens(ctx context.Context, h *held) error {
+	goldens, err := p.Catalog.Goldens(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range goldens {
+		h.bodies["GoldenImage"][g.Name] = g
+		h.protected["GoldenImage/"+g.Name] = g.Protect
+		h.channels[g.Name] = map[string]bool{}
+		for channel := range g.Channels {
+			h.channels[g.Name][channel] = true
+		}
+	}
+	return nil
+}
+
+func (p *Planner) loadWorkloads(ctx context.Context, h *held) error {
+	all, err := p.Workloads.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range all {
+		h.bodies["Workload"][w.Name] = w
+		h.protected["Workload/"+w.Name] = w.Protect
+	}
+	return nil
+}
+
+// checkReferences finds names that lead nowhere, in the documents or on the server.
+func (w *wanted) checkReferences(have *held) {
+	exists := func(kind, name string) bool {
+		_, here := w.at[kind+"/"+name]
+		_, there := have.bodies[kind][name]
+		return here || there
+	}
+	for name, env := range w.environments {
+		if env != nil && env.After != "" && !exists("Environment", env.After) {
+			w.dangling("Environment", name, []string{"after"}, "there is no environment "+env.After)
+		}
+	}
+	for name, g := range w.goldens {
+		if g != nil && g.From != "" && !exists("GoldenImage", g.From) {
+			w.dangling("GoldenImage", name, []string{"from"}, "there is no golden image "+g.From)
+		}
+	}
+	for name, wl := range w.workloads {
+		if wl == nil {
+			continue
+		}
+		if wl.Environment != "" && !exists("Environment", wl.Environment) {
+			w.dangling("Workload", name, []string{"environment"}, "there is no environment "+wl.Environment)
+		}
+		if wl.Image.Golden != "" && !exists("GoldenImage", wl.Image.Golden) {
+			w.dangling("Workload", name, []string{"image", "golden"}, "there is no golden image "+wl.Image.Golden)
+		} else if known := w.channelsOf(wl.Image.Golden, have); wl.Image.Channel != "" && !known[wl.Image.Channel] {
+			w.dangling("Workload", name, []string{"image", "channel"}, "golden image "+wl.Image.Golden+" has no channel "+wl.Image.Channel+orThese(known))
+		}
+	}
+	sort.SliceStable(w.errs, func(i, j int) bool {
+		a, b := w.errs[i], w.errs[j]
+		return a.File < b.File || a.File == b.File && a.Line < b.Line
+	})
+}
+
+// channelsOf returns a golden image's channels: those of the documents win.
+func (w *wanted) channelsOf(golden string, have *held) map[string]bool {
+	g := w.goldens[golden]
+	if g == nil {
+		return have.channels[golden]
+	}
+	channels := map[string]bool{}
+	for name := range g.Channels {
+		channels[name] = true
+	}
+	return channels
+}
+
+func orThese(known map[string]bool) string {
+	if len(known) == 0 {
+		return "; it has none"
+	}
+	var names []string
+	for name := range known {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return "; it has " + strings.Join(names, ", ")
+}
+
+func (w *wanted) dangling(kind, name string, at []string, msg string) {
+	doc := w.at[kind+"/"+name]
+	w.errs = append(w.errs, manifest.Error(doc.Errorf(doc.LineOf(at...), "%s", msg)))
+}

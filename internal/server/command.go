@@ -1,0 +1,216 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// settings are the command's flags.
+type settings struct {
+	config, data, listen, keyFile string
+	noTLS                         bool
+	dev                           bool
+	devToken, devListen           string
+}
+
+// Command is "goldkeep server".
+func Command() *cobra.Command {
+	var f settings
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the server",
+		Long: `Run the server: the secrets API under /v1, Goldkeep's own under /api/v1.
+
+It starts sealed. Initialize a new one with "goldkeep operator init" and unseal it
+with "goldkeep operator unseal", or give it a key file. TLS is on: the server makes
+its own CA (tls/ca.pem in the data folder), which clients must trust.
+
+With --dev it runs in memory, unsealed, over plain HTTP on the loopback, with a KV
+engine at secret/, and prints its root token: to try things out, never for real.`,
+		Example: `  # try it out, as with the dev servers of Vault and OpenBao
+  goldkeep server --dev --dev-root-token-id=root
+
+  # one machine, unsealing itself with a key file (made at the first start)
+  goldkeep server --data /var/lib/goldkeep --key-file /etc/goldkeep/key
+
+  # key shares, PostgreSQL, settings in a file
+  GOLDKEEP_DATABASE_URL=postgres://goldkeep@db/goldkeep goldkeep server --config server.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.dev {
+				return runDev(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
+			return run(cmd.Context(), f, cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "", "configuration file (YAML, docs/server.md)")
+	flags.StringVar(&f.data, "data", "", "folder of the database, audit log and TLS files (default "+defaultData()+")")
+	flags.StringVar(&f.listen, "listen", "", "address to serve on (default 127.0.0.1:8200)")
+	flags.StringVar(&f.keyFile, "key-file", "", "file that unseals the server; made at the first start where it is missing")
+	flags.BoolVar(&f.noTLS, "insecure-no-tls", false, "serve plain HTTP: everybody on the way can read every secret")
+	flags.BoolVar(&f.dev, "dev", false, "dev mode: in memory, unsealed, plain HTTP on the loopback")
+	flags.StringVar(&f.devToken, "dev-root-token-id", "", "root token of dev mode (default random; or VAULT_DEV_ROOT_TOKEN_ID)")
+	flags.StringVar(&f.devListen, "dev-listen-address", "", "address of dev mode (default 127.0.0.1:8200; or VAULT_DEV_LISTEN_ADDRESS)")
+	cmd.AddCommand(checkCommand(&f))
+	return cmd
+}
+
+func checkCommand(f *settings) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Check a configuration file", Args: cobra.NoArgs,
+		Example: "  goldkeep server check --config server.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := ReadConfig(f.config); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine\n", f.config)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&f.config, "config", "", "configuration file")
+	return cmd
+}
+
+// configuration joins file and flags; flags win.
+func (f settings) configuration() (Config, error) {
+	var c Config
+	var err error
+	if f.config != "" {
+		if c, err = ReadConfig(f.config); err != nil {
+			return c, err
+		}
+	}
+	for flag, field := range map[string]*string{f.data: &c.Data, f.listen: &c.Listen, f.keyFile: &c.KeyFile} {
+		if flag != "" {
+			*field = flag
+		}
+	}
+	c.TLS.Off = c.TLS.Off || f.noTLS
+	return c, c.check()
+}
+
+func run(ctx context.Context, f settings, stderr io.Writer) error {
+	c, err := f.configuration()
+	if err != nil {
+		return err
+	}
+	log, err := c.Log.open(stderr)
+	if err != nil {
+		return err
+	}
+	s, err := New(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	if s.config.TLS.Off {
+		log.Warn("serving WITHOUT TLS: everybody on the way can read every secret")
+	}
+	log.Info("goldkeep is listening", "address", s.URL(), "ca", s.CAFile(), "data", s.config.Data, "store", s.storageName(), "version", Version)
+	for _, why := range s.notReady(ctx) {
+		log.Warn("not ready", "reason", why)
+	}
+	return s.Run(ctx)
+}
+
+func (l Log) open(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if l.Level != "" {
+		if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+			return nil, fault.New(fault.Invalid, "log.level must be debug, info, warn or error")
+		}
+	}
+	switch l.Format {
+	case "", "text":
+		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+	}
+	return nil, fault.New(fault.Invalid, "log.format must be text or json")
+}
+
+// runDev is dev mode.
+func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err error) {
+	dir, err := os.MkdirTemp(devFolder(), "goldkeep-dev-")
+	if err != nil {
+		return fault.New(fault.Invalid, "make folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c := Config{Data: dir, Listen: first(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
+	c.Database = "" // dev mode keeps nothing
+	log, err := c.Log.open(stderr)
+	if err != nil {
+		return err
+	}
+	s, err := newDev(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return err
+	}
+	root, err := s.initialize(ctx, key, first(f.devToken, os.Getenv("VAULT_DEV_ROOT_TOKEN_ID")))
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if _, err := fmt.Fprintf(stdout, devText, s.URL(), root, s.URL(), root); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return s.Run(ctx)
+}
+
+// newDev makes a server that never uses a database from the environment.
+func newDev(ctx context.Context, c Config, log *slog.Logger) (*Server, error) {
+	if os.Getenv("GOLDKEEP_DATABASE_URL") != "" {
+		return nil, fault.New(fault.Invalid, "dev mode keeps nothing, but GOLDKEEP_DATABASE_URL is set").
+			WithHint("unset it, or run without --dev")
+	}
+	return New(ctx, c, log)
+}
+
+// devFolder is in memory where the machine has such a place.
+func devFolder() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+var devText = strings.TrimLeft(`
+==> Goldkeep dev server: in memory, unsealed, plain HTTP. Never use it for real.
+
+    Address:    %s
+    Root Token: %s
+
+    In another terminal:
+
+    export GOLDKEEP_ADDR=%s GOLDKEEP_TOKEN=%s
+    goldkeep status
+    goldkeep kv put secret/hello greeting=world
+
+    The variables VAULT_ADDR and VAULT_TOKEN work too, with vault and bao as well.
+
+`, "\n")

@@ -1,0 +1,153 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/manifest"
+)
+
+// Config is the server's configuration file (YAML). Every field's zero value
+// works; an unknown field is an error.
+type Config struct {
+	// Listen is the address to serve on. Default 127.0.0.1:8200.
+	Listen string `yaml:"listen"`
+	// Data is the folder of the database, the audit log and the TLS files.
+	Data string `yaml:"data"`
+	// Database is a PostgreSQL connection string; empty: SQLite in Data. Better
+	// given by GOLDKEEP_DATABASE_URL, since it may hold a password.
+	Database string `yaml:"database"`
+	// KeyFile unseals the server at start. Without it people unseal with key shares.
+	KeyFile string `yaml:"keyFile"`
+	// TrustDomain is the SPIFFE trust domain of the workloads' identities. It
+	// cannot be changed later. Default "goldkeep.local".
+	TrustDomain string `yaml:"trustDomain"`
+	// Node is this server's name in the audit log. Default: the host name.
+	Node string `yaml:"node"`
+	// IdentityTTL is how long certificates and tokens of workloads live between
+	// renewals. Default 10m, at least 10s.
+	IdentityTTL manifest.Duration `yaml:"identityTTL"`
+	TLS         TLS               `yaml:"tls"`
+	Audit       Audit             `yaml:"audit"`
+	Log         Log               `yaml:"log"`
+}
+
+// TLS are the settings of the listener.
+type TLS struct {
+	// Cert and Key are PEM files; empty: made by the server's own CA, and renewed.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// Hosts are the names in the certificate the server makes. Default: localhost,
+	// the loopback addresses and the host name.
+	Hosts []string `yaml:"hosts"`
+	// Off serves plain HTTP: everybody on the way can read every secret.
+	Off bool `yaml:"off"`
+}
+
+// Audit are the settings of the audit log.
+type Audit struct {
+	// File is where it is written. Default: audit.log in Data.
+	File string `yaml:"file"`
+	// MinFree is the space the disk must keep free, in bytes; below, nothing is
+	// answered. Default 64 MiB.
+	MinFree uint64 `yaml:"minFree"`
+}
+
+// Log are the settings of the log, which goes to standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn, error
+	Format string `yaml:"format"` // text (default), json
+}
+
+// maxConfig bounds the configuration file in bytes.
+const maxConfig = 1 << 20
+
+// ReadConfig reads a configuration file.
+func ReadConfig(path string) (Config, error) {
+	var c Config
+	file, err := os.Open(path)
+	if err != nil {
+		return c, fault.New(fault.Invalid, "open configuration: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxConfig))
+	if err != nil {
+		return c, fault.New(fault.Invalid, "read configuration: %w", err)
+	}
+	return ParseConfig(path, text)
+}
+
+// ParseConfig reads the text of a configuration file.
+func ParseConfig(path string, text []byte) (Config, error) {
+	var c Config
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fault.New(fault.Invalid, "%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: ")).
+			WithHint("the fields are listed in docs/server.md")
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	switch {
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return fault.New(fault.Invalid, "tls.cert and tls.key go together")
+	case c.TLS.Off && c.TLS.Cert != "":
+		return fault.New(fault.Invalid, "tls.off and tls.cert contradict each other")
+	case c.IdentityTTL != 0 && c.ttl() < minTTL:
+		return fault.New(fault.Invalid, "identityTTL must be at least %s", minTTL)
+	}
+	return nil
+}
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "goldkeep"
+	}
+	def := func(v *string, to string) {
+		if *v == "" {
+			*v = to
+		}
+	}
+	def(&c.Listen, "127.0.0.1:8200")
+	def(&c.Data, defaultData())
+	def(&c.Database, os.Getenv("GOLDKEEP_DATABASE_URL"))
+	def(&c.TrustDomain, "goldkeep.local")
+	def(&c.Node, host)
+	def(&c.Audit.File, filepath.Join(c.Data, "audit.log"))
+	if c.Audit.MinFree == 0 {
+		c.Audit.MinFree = 64 << 20
+	}
+	if len(c.TLS.Hosts) == 0 {
+		c.TLS.Hosts = []string{"localhost", "127.0.0.1", "::1", host}
+	}
+	return c
+}
+
+// defaultData is where a server of root, or of somebody else, keeps its data.
+func defaultData() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/goldkeep"
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "goldkeep-server")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "goldkeep-server"
+	}
+	return filepath.Join(home, ".local", "share", "goldkeep-server")
+}

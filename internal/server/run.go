@@ -1,0 +1,218 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/api"
+	"github.com/goldkeep/goldkeep/internal/ca"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/wire"
+)
+
+// grace is how long requests under way may take when the server stops.
+const grace = 10 * time.Second
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is how clients reach it.
+func (s *Server) URL() string {
+	if s.config.TLS.Off {
+		return "http://" + s.Addr()
+	}
+	return "https://" + s.Addr()
+}
+
+// CAFile is the certificate clients must trust; "" where it is not ours.
+func (s *Server) CAFile() string {
+	if s.config.TLS.Off || s.config.TLS.Cert != "" {
+		return ""
+	}
+	return filepath.Join(s.config.Data, "tls", "ca.pem")
+}
+
+// Run serves until ctx ends or a part fails, then closes everything.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := []func(context.Context) error{
+		s.serve, s.identity.Run, s.leases.Run, s.tidy, s.keepAnchor, s.settleFeeds,
+	}
+	ended := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { ended <- part(ctx) }()
+	}
+	var errs []error
+	for range parts {
+		errs = append(errs, <-ended)
+		cancel() // the first that ends stops all
+	}
+	return errors.Join(append(errs, s.Close())...)
+}
+
+// serve answers HTTP.
+func (s *Server) serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		err := srv.Shutdown(last)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = srv.Close() // a watching agent would otherwise hold us up
+		}
+		stopped <- err
+	}()
+	var err error
+	if s.config.TLS.Off {
+		err = srv.Serve(s.listener)
+	} else {
+		if srv.TLSConfig, err = s.tlsConfig(ctx); err != nil {
+			return err
+		}
+		err = srv.ServeTLS(s.listener, "", "")
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fault.New(fault.Unavailable, "serve: %w", err)
+	}
+	return <-stopped
+}
+
+// tlsConfig serves the configured certificate, or one of our own that is renewed
+// while the server runs.
+func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
+	files := ca.Listener{Cert: s.config.TLS.Cert, Key: s.config.TLS.Key}
+	var current atomic.Pointer[tls.Certificate]
+	renew := func() (err error) {
+		if s.config.TLS.Cert == "" {
+			if files, err = ca.ListenerFiles(filepath.Join(s.config.Data, "tls"), s.config.TLS.Hosts, s.store.Now()); err != nil {
+				return err
+			}
+		}
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			return fault.New(fault.Invalid, "load TLS certificate: %w", err)
+		}
+		current.Store(&pair)
+		return nil
+	}
+	if err := renew(); err != nil {
+		return nil, err
+	}
+	go every(ctx, 12*time.Hour, func() {
+		if err := renew(); err != nil {
+			s.log.Error("renew TLS certificate", "error", err)
+		}
+	})
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },
+	}, nil
+}
+
+func every(ctx context.Context, beat time.Duration, fn func()) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			fn()
+		}
+	}
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", s.metrics.count("v1", wire.Handler(s.gate, wire.Options{Logger: s.log})))
+	mux.Handle("/api/", s.metrics.count("api", api.Handler(s.gate, s.log)))
+	mux.Handle("GET /metrics", s.metrics.handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, s.notReady(r.Context())) })
+	return mux
+}
+
+// notReady lists what keeps the server from handing out secrets.
+func (s *Server) notReady(ctx context.Context) []string {
+	var why []string
+	status, err := s.barrier.Status(ctx)
+	switch {
+	case err != nil:
+		return []string{"the store does not answer"}
+	case !status.Initialized:
+		why = append(why, "not initialized: goldkeep operator init")
+	case status.Sealed:
+		why = append(why, "sealed: goldkeep operator unseal")
+	}
+	for _, part := range s.failing() {
+		why = append(why, part+" does not work")
+	}
+	return why
+}
+
+// failing names the parts that do not work.
+func (s *Server) failing() []string {
+	if s.audit.Err() != nil {
+		return []string{"audit"}
+	}
+	return nil
+}
+
+func answerHealth(w http.ResponseWriter, why []string) {
+	status, body := http.StatusOK, map[string]any{"status": "ok"}
+	if len(why) > 0 {
+		status, body = http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// tidy removes what has expired, a little at a time.
+func (s *Server) tidy(ctx context.Context) error {
+	const batch = 200
+	every(ctx, 5*time.Second, func() {
+		if s.barrier.Sealed() {
+			return
+		}
+		if _, err := s.tokens.Tidy(ctx, batch); err != nil && ctx.Err() == nil {
+			s.log.Error("tidy tokens", "error", err)
+		}
+		if _, err := s.wrapping.Sweep(ctx, batch); err != nil && ctx.Err() == nil {
+			s.log.Error("tidy wrapped answers", "error", err)
+		}
+	})
+	return nil
+}
+
+// settleFeeds finishes, once, what a crash left between the import of a feed and
+// the new verdicts that follow from it.
+func (s *Server) settleFeeds(ctx context.Context) error {
+	changes, err := s.advisory.Unsettled(ctx)
+	if err != nil {
+		return err
+	}
+	for _, change := range changes {
+		if _, err := s.api.Settle(ctx, change); err != nil && ctx.Err() == nil {
+			s.log.Error("settle advisory feed", "feed", change.Feed, "error", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}

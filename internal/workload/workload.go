@@ -1,0 +1,157 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workload keeps who should run what, where, with which secrets: the
+// kind Workload as people declare it.
+package workload
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/manifest"
+)
+
+// Workload is a named, owned application in one environment.
+type Workload struct {
+	Name        string   `json:"name"`
+	Owner       string   `json:"owner"`
+	Contact     string   `json:"contact,omitempty"`
+	Protect     bool     `json:"protect,omitempty"`
+	Environment string   `json:"environment"`
+	Image       Image    `json:"image"`
+	Nodes       []string `json:"nodes,omitempty"` // where it may run; empty: anywhere
+	User        *int     `json:"user,omitempty"`  // host uid it must run as; nil: any
+	Secrets     []Secret `json:"secrets,omitempty"`
+	OnChange    OnChange `json:"onChange"`
+}
+
+// Image names the line of images a workload runs.
+type Image struct {
+	Golden  string `yaml:"golden" json:"golden"`
+	Channel string `yaml:"channel" json:"channel"`
+}
+
+// Secret is one secret a workload needs and where it wants it: as a file, an
+// environment variable, or both.
+type Secret struct {
+	KV     string `yaml:"kv" json:"kv"`                   // path in a KV engine
+	Mount  string `yaml:"mount" json:"mount"`             // default "secret"
+	Field  string `yaml:"field" json:"field,omitempty"`   // one field of it; "": all
+	File   string `yaml:"file" json:"file,omitempty"`     // relative path below the secrets folder
+	Env    string `yaml:"env" json:"env,omitempty"`       // variable for "goldkeep run"; needs Field
+	Format string `yaml:"format" json:"format,omitempty"` // json (default), dotenv, or raw (needs Field)
+}
+
+// OnChange says what a workload wants when a secret of its changes.
+type OnChange struct {
+	Signal         string `yaml:"signal" json:"signal,omitempty"` // to the child of "goldkeep run"; default SIGHUP
+	MaxUnavailable int    `yaml:"maxUnavailable" json:"maxUnavailable,omitempty"`
+}
+
+// PolicyName is the name of the computed policy a workload's tokens carry.
+func (w Workload) PolicyName() string { return "workload/" + w.Name }
+
+// Policy is the text of that policy: what its secrets need, and no more.
+func (w Workload) Policy() string {
+	var b strings.Builder
+	for _, s := range w.Secrets {
+		b.WriteString("path " + strconv.Quote(s.Mount+"/data/"+s.KV) + " { capabilities = [\"read\"] }\n")
+	}
+	return b.String()
+}
+
+// spec is the spec of kind Workload as people write it.
+type spec struct {
+	Environment string   `yaml:"environment"`
+	Image       Image    `yaml:"image"`
+	Nodes       []string `yaml:"nodes"`
+	User        *int     `yaml:"user"`
+	Secrets     []Secret `yaml:"secrets"`
+	OnChange    OnChange `yaml:"onChange"`
+}
+
+// Parse reads a document of the kind Workload. Errors name file and line.
+func Parse(doc manifest.Document) (*Workload, error) {
+	var s spec
+	if err := doc.Decode(&s); err != nil {
+		return nil, err
+	}
+	w := &Workload{
+		Name: doc.Meta.Name, Owner: doc.Meta.Owner, Contact: doc.Meta.Contact, Protect: doc.Meta.Protect,
+		Environment: s.Environment, Image: s.Image, Nodes: s.Nodes, User: s.User, Secrets: s.Secrets, OnChange: s.OnChange,
+	}
+	var errs manifest.Errors
+	fail := func(msg string, at ...string) { errs = append(errs, doc.Errorf(doc.LineOf(at...), "%s", msg)) }
+	if w.Environment == "" {
+		fail("a workload runs in an environment: add environment: NAME", "environment")
+	}
+	if w.Image.Golden == "" || w.Image.Channel == "" {
+		fail("a workload names its image: add image: {golden: NAME, channel: gold}", "image")
+	}
+	if w.OnChange.Signal == "" {
+		w.OnChange.Signal = "SIGHUP"
+	}
+	if !slices.Contains(signals, w.OnChange.Signal) {
+		fail("signal must be one of "+strings.Join(signals, ", "), "onChange", "signal")
+	}
+	files := map[string]bool{}
+	for i := range w.Secrets {
+		at := []string{"secrets", strconv.Itoa(i)}
+		w.Secrets[i].check(func(msg string) { fail(msg, at...) }, files)
+	}
+	return w, errs.Err()
+}
+
+var signals = []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT"}
+
+// check sets defaults and finds what is wrong; files holds the names in use.
+func (s *Secret) check(fail func(string), files map[string]bool) {
+	if s.Mount == "" {
+		s.Mount = "secret"
+	}
+	if s.Format == "" {
+		s.Format = "json"
+	}
+	switch {
+	case s.KV == "":
+		fail("a secret needs a kind: kv: PATH")
+	case badPath(s.KV) || badPath(s.Mount):
+		fail("the path " + strconv.Quote(s.Mount+"/"+s.KV) + " is not a plain path (no empty parts, no .., no * or +)")
+	}
+	switch {
+	case s.File == "" && s.Env == "":
+		fail("a secret goes somewhere: add file: NAME or env: VARIABLE")
+	case s.File != "" && (path.IsAbs(s.File) || path.Clean(s.File) != s.File || strings.HasPrefix(s.File, "..")):
+		fail("file must be a plain relative path below the secrets folder")
+	case s.File != "" && files[s.File]:
+		fail("two secrets go to the file " + strconv.Quote(s.File))
+	}
+	files[s.File] = true
+	if s.Env != "" && (s.Field == "" || !variable(s.Env)) {
+		fail("env needs field: NAME (which value?) and a variable name of letters, digits and _")
+	}
+	if !slices.Contains([]string{"json", "dotenv", "raw"}, s.Format) {
+		fail("format must be json, dotenv or raw")
+	}
+	if s.Format == "raw" && s.Field == "" {
+		fail("format raw needs field: NAME (which value?)")
+	}
+}
+
+// badPath refuses what could mean more than one secret in a policy.
+func badPath(p string) bool {
+	return path.Clean("/"+p) != "/"+p || strings.ContainsAny(p, "*+\"\\\n\r\x00{}")
+}
+
+func variable(name string) bool {
+	for i, r := range name {
+		letter := r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
