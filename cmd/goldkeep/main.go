@@ -1,0 +1,47 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command goldkeep checks images, and gives secrets only to those that pass.
+// Everything is in the rooms below internal; this wires them to the terminal.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/goldkeep/goldkeep/internal/cli"
+)
+
+//go:generate go run . docs ../../docs/cli
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	return cli.Main(ctx, os.Args[1:], terminal(), doors())
+}
+
+// terminal is this process's standard streams.
+func terminal() cli.IO {
+	std := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+	std.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		std.Width = width
+	}
+	return std
+}
+
+// doors are the commands other rooms make.
+func doors() cli.Doors {
+	return cli.Doors{
+		// Server: server.Command, Agent: agent.Command, Run: agent.RunCommand
+	}
+}

@@ -1,0 +1,241 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/internal/advisory"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+)
+
+func (a *app) advisoryCommand() *cobra.Command {
+	return group("advisory", "Known vulnerabilities: the local database, and the server's",
+		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand())
+}
+
+// database is an open advisory database.
+type database struct {
+	*advisory.Index
+	store *sqlite.Store
+}
+
+func (d *database) close() error { return d.store.Close() }
+
+// databasePath is where the local database is unless --db says otherwise.
+func (a *app) databasePath(flag string) string {
+	return first(flag, filepath.Join(a.dataFolder(), "advisories.db"))
+}
+
+func addDatabaseFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "db", "", "the local advisory database (default $XDG_DATA_HOME/goldkeep/advisories.db)")
+}
+
+// openDatabase opens or makes the database.
+func openDatabase(ctx context.Context, path string) (*database, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fault.New(fault.Invalid, "make folder of the advisory database: %w", err)
+	}
+	st, err := sqlite.Open(ctx, path, sqlite.Options{Shared: true, Readers: 2})
+	if err != nil {
+		return nil, err
+	}
+	index := advisory.New(st)
+	if err := index.Migrate(ctx); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return &database{index, st}, nil
+}
+
+// openExisting is openDatabase for those who only read: one that is not there is
+// fault.NotFound, and is not made.
+func openExisting(ctx context.Context, path string) (*database, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, notFound("there is no advisory database at %s", path).WithHint("make one: goldkeep advisory sync --from FOLDER|URL")
+	}
+	return openDatabase(ctx, path)
+}
+
+// syncFlags are the flags of "advisory sync".
+type syncFlags struct {
+	from, db   string
+	ecosystems []string
+	server     bool
+}
+
+func (a *app) advisorySyncCommand() *cobra.Command {
+	var o syncFlags
+	cmd := &cobra.Command{
+		Use: "sync --from FOLDER|URL", Short: "Bring the advisory database up to date", Args: wanted(),
+		Long: "Bring the advisory database up to date from a folder or an address laid out as OSV's\n" +
+			"public bucket: <Ecosystem>/all.zip, and beside them, where present, kev.json (known to be\n" +
+			"exploited) and epss.csv (how likely that is). What did not change is not read again.\n" +
+			"With --server the files of a folder are sent to the server instead.",
+		Example: "  goldkeep advisory sync --from ./osv\n  goldkeep advisory sync --from https://osv-vulnerabilities.storage.googleapis.com --ecosystems Debian,Go,PyPI\n  goldkeep advisory sync --from ./osv --server",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case o.from == "":
+				return usage(cmd, "%s needs --from FOLDER or URL", cmd.CommandPath())
+			case o.server:
+				return a.uploadFeeds(cmd, o)
+			}
+			return a.syncLocal(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.from, "from", "", "folder or http(s) address of the feeds")
+	f.StringSliceVar(&o.ecosystems, "ecosystems", nil, "only these, as OSV names them (default: all of a folder; of an address: "+
+		fmt.Sprint(len(advisory.DefaultEcosystems))+" usual ones)")
+	f.BoolVar(&o.server, "server", false, "send the feeds that changed to the server")
+	addDatabaseFlag(cmd, &o.db)
+	return cmd
+}
+
+func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
+	db, err := openDatabase(ctx, a.databasePath(o.db))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.close() }()
+	line := a.progress()
+	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: line.feed})
+	line.end()
+	if len(report.Changes)+len(report.Failed) > 0 {
+		if shown := a.print(report, func(t *table) { showSync(t, report) }); shown != nil {
+			return shown
+		}
+	}
+	return err
+}
+
+func showSync(t *table, report advisory.SyncReport) {
+	t.row("FEED", "RECORDS", "NEW", "CHANGED", "GONE", "NEWEST", "NOTE")
+	for _, c := range report.Changes {
+		note := ""
+		switch {
+		case c.Bad.Count > 0:
+			note = fmt.Sprintf("%d could not be read: %s", c.Bad.Count, strings.Join(c.Bad.First, "; "))
+		case c.Unchanged:
+			note = "unchanged"
+		}
+		t.row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Newest, note)
+	}
+	for _, f := range report.Failed {
+		t.row(f.Feed, "", "", "", "", "", "failed: "+f.Reason)
+	}
+}
+
+func (a *app) advisoryStatusCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show which feeds the local database has, and how old they are", Args: wanted(),
+		Example: "  goldkeep advisory status\n  goldkeep advisory status -o json | jq -r .id",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			db, err := openExisting(cmd.Context(), a.databasePath(path))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.close() }()
+			s, err := db.Snapshot(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if s.Feeds == nil {
+				s.Feeds = []advisory.FeedState{}
+			}
+			return a.print(s, func(t *table) {
+				t.row("FEED", "RECORDS", "NEWEST", "SYNCED")
+				for _, f := range s.Feeds {
+					t.row(f.Name, f.Records, f.Newest, ago(time.Since(f.Synced)))
+				}
+			})
+		},
+	}
+	addDatabaseFlag(cmd, &path)
+	return cmd
+}
+
+func (a *app) advisoryShowCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show an advisory, by its id or another name of the flaw", Args: wanted("ID"),
+		Example: "  goldkeep advisory show CVE-2024-45338\n  goldkeep advisory show GO-2024-3333 -o json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			db, err := openExisting(cmd.Context(), a.databasePath(path))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.close() }()
+			records, err := db.Get(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(records, func(t *table) {
+				for i, r := range records {
+					if i > 0 {
+						fmt.Fprintln(t.w)
+					}
+					showRecord(t, r)
+				}
+			})
+		},
+	}
+	addDatabaseFlag(cmd, &path)
+	return cmd
+}
+
+func showRecord(t *table, r advisory.Record) {
+	t.row("id", r.ID)
+	if len(r.Aliases) > 0 {
+		t.row("also", strings.Join(r.Aliases, ", "))
+	}
+	if len(r.Upstream) > 0 {
+		t.row("about", strings.Join(r.Upstream, ", "))
+	}
+	t.row("summary", r.Summary)
+	severity := r.Severity.Level
+	if r.Severity.Score > 0 {
+		severity += fmt.Sprintf(" %.1f", r.Severity.Score)
+	}
+	t.row("severity", first(severity, "not stated"))
+	t.row("published", r.Published)
+	t.row("modified", r.Modified)
+	if !r.Withdrawn.IsZero() {
+		t.row("withdrawn", r.Withdrawn)
+	}
+	t.row("more", r.URL)
+	for _, p := range r.Affected {
+		t.row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
+	}
+}
+
+// versions says in words which versions a record hits.
+func versions(p advisory.Affected) string {
+	var parts []string
+	for _, r := range p.Ranges {
+		for _, e := range r.Events {
+			switch {
+			case e.Introduced != "" && e.Introduced != "0":
+				parts = append(parts, "from "+e.Introduced)
+			case e.Fixed != "":
+				parts = append(parts, "fixed in "+e.Fixed)
+			case e.LastAffected != "":
+				parts = append(parts, "up to "+e.LastAffected)
+			}
+		}
+	}
+	if len(parts) == 0 && len(p.Versions) > 0 {
+		parts = append(parts, fmt.Sprintf("%d listed versions", len(p.Versions)))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,128 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/internal/audit"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+func (a *app) auditCommand() *cobra.Command {
+	return group("audit", "Read the audit log, and verify that nobody changed it", a.auditShowCommand(), a.auditVerifyCommand())
+}
+
+// verified is what "audit verify" answers.
+type verified struct {
+	Sound    bool            `json:"sound"`
+	Records  int             `json:"records"`
+	First    uint64          `json:"first"`
+	Last     audit.Anchor    `json:"last"`
+	Problems []audit.Problem `json:"problems"`
+}
+
+func (a *app) auditVerifyCommand() *cobra.Command {
+	var anchor string
+	cmd := &cobra.Command{
+		Use: "verify FILE...", Short: "Verify the chain of an audit log; needs no server", Args: wanted("FILE..."),
+		Long: "Verify the chain of an audit log; needs no server. Of one FILE, the older files beside it\n" +
+			"(FILE.<number>) are read too; several are read in the order given. A record that was changed,\n" +
+			"removed, moved or put in is reported, and the exit code is 1. Only an anchor (the last\n" +
+			"record as -o json shows it, kept elsewhere) shows that the end was cut off.",
+		Example: "  goldkeep audit verify data/audit.log\n  goldkeep audit verify data/audit.log -o json | jq .last > anchor.json\n  goldkeep audit verify data/audit.log --anchor anchor.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v, err := verifyLog(cmd.Context(), args, anchor)
+			if err != nil {
+				return err
+			}
+			err = a.print(v, func(t *table) {
+				for _, p := range v.Problems {
+					t.row(fmt.Sprintf("%s:%d: record %d: %s", p.File, p.Line, p.Seq, p.Text))
+				}
+				if v.Sound {
+					t.row(fmt.Sprintf("sound: %d records, %d to %d, the last with hash %s", v.Records, v.First, v.Last.Seq, v.Last.Hash))
+				} else {
+					t.row(fmt.Sprintf("not sound: %d records, %d problems", v.Records, len(v.Problems)))
+				}
+			})
+			if err == nil && !v.Sound {
+				return answered{exitFailed}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&anchor, "anchor", "", "file with a record that must be in the log: {\"seq\":..,\"hash\":..,\"node\":..}")
+	return cmd
+}
+
+func verifyLog(ctx context.Context, files []string, anchorFile string) (verified, error) {
+	var anchor *audit.Anchor
+	if anchorFile != "" {
+		text, err := os.ReadFile(anchorFile)
+		if err == nil {
+			anchor = &audit.Anchor{}
+			err = json.Unmarshal(text, anchor)
+		}
+		if err != nil {
+			return verified{}, fault.New(fault.Invalid, "read anchor: %w", err)
+		}
+	}
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			return verified{}, fault.New(fault.NotFound, "verify log: %w", err)
+		}
+	}
+	if len(files) == 1 {
+		all, err := audit.Files(files[0])
+		if err != nil {
+			return verified{}, fault.New(fault.Invalid, "verify log: %w", err)
+		}
+		files = all
+	}
+	r, err := audit.VerifyFiles(ctx, files, anchor)
+	if err != nil {
+		return verified{}, fault.New(fault.Invalid, "verify log: %w", err)
+	}
+	v := verified{Sound: len(r.Problems) == 0, Records: r.Records, First: r.First, Last: r.Last, Problems: r.Problems}
+	if v.Problems == nil {
+		v.Problems = []audit.Problem{}
+	}
+	return v, nil
+}
+
+func (a *app) auditShowCommand() *cobra.Command {
+	var after uint64
+	var limit int
+	cmd := &cobra.Command{
+		Use: "show", Short: "Show records of the server's audit log", Args: wanted(),
+		Long: "Show records of the server's audit log, oldest first. With -o json each has its detail,\n" +
+			"which the server opens for those who may read it.",
+		Example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.Audit(cmd.Context(), after, limit)
+			if err != nil {
+				return err
+			}
+			return printList(a, items, "records", func(t *table) {
+				t.row("SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON")
+				for _, r := range items {
+					t.row(r.Seq, r.Time.UTC().Format("2006-01-02 15:04:05"), r.Kind, r.Op, r.Mount, first(r.Name, r.Actor), r.Answer, r.Reason)
+				}
+			})
+		},
+	}
+	cmd.Flags().Uint64Var(&after, "after", 0, "only records with a higher number")
+	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	return cmd
+}

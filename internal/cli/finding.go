@@ -1,0 +1,281 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+func (a *app) verdictCommand() *cobra.Command {
+	var environment string
+	cmd := &cobra.Command{
+		Use: "verdict DIGEST --env NAME", Short: "Ask the server whether an image may run in an environment, and why not", Args: wanted("DIGEST"),
+		Long: "Ask the server whether an image may run in an environment, and why not. The exit\n" +
+			"code is 3 where it may not.",
+		Example: "  goldkeep verdict sha256:4f7c... --env prod\n  goldkeep verdict sha256:4f7c... --env prod -o json | jq -r '.admit.reasons[].remedy'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if environment == "" {
+				return usage(cmd, "%s needs --env NAME", cmd.CommandPath())
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			v, err := c.Verdict(cmd.Context(), environment, args[0])
+			if err != nil {
+				return err
+			}
+			if err := a.print(v, func(t *table) { showVerdict(t, v) }); err != nil {
+				return err
+			}
+			if v.Admit.Answer != string(verdict.Yes) {
+				return answered{exitRefused}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&environment, "env", "", "the environment to ask for")
+	return cmd
+}
+
+// answers is a verdict in one line.
+func answers(v client.Verdict) string {
+	line := fmt.Sprintf("admit %s, retain %s", v.Admit.Answer, v.Retain.Answer)
+	if v.Retain.Action != "" {
+		line += " (" + v.Retain.Action + ")"
+	}
+	return line
+}
+
+func showVerdict(t *table, v *client.Verdict) {
+	t.row("image", v.Image)
+	t.row("environment", v.Environment)
+	t.row("admit", v.Admit.Answer)
+	t.reasons(v.Admit.Reasons)
+	t.row("retain", strings.TrimSpace(v.Retain.Answer+" "+v.Retain.Action))
+	t.reasons(v.Retain.Reasons)
+	t.row("at", v.At)
+	if !v.Until.IsZero() {
+		t.row("changes by itself at", v.Until)
+	}
+}
+
+// reasons shows why, what shows it, who to call and what to do.
+func (t *table) reasons(reasons []client.Reason) {
+	const most = 5
+	for _, r := range reasons {
+		word := r.Answer
+		if r.Answer == string(verdict.Yes) {
+			word = "warning"
+		}
+		t.row("  "+word, r.Rule+": "+r.Text)
+		for i, e := range r.Evidence {
+			if i == most {
+				t.row("", fmt.Sprintf("  and %d more (-o json shows all)", len(r.Evidence)-most))
+				break
+			}
+			t.row("", "  "+e)
+		}
+		if r.Remedy != "" {
+			t.row("", "way out: "+r.Remedy)
+		}
+		if r.Owner != "" {
+			t.row("", "owner: "+r.Owner)
+		}
+		if !r.Deadline.IsZero() {
+			t.row("", "until: "+moment(r.Deadline))
+		}
+	}
+}
+
+// rules shows the rules of an environment as they were written.
+func (t *table) rules(list string, text json.RawMessage) {
+	var rules []json.RawMessage
+	if json.Unmarshal(text, &rules) != nil || len(rules) == 0 {
+		t.row(list, "no rules")
+		return
+	}
+	for _, r := range rules {
+		t.row(list, string(r))
+	}
+}
+
+func (a *app) findingCommand() *cobra.Command {
+	return group("finding", "See the flaws of an image, and decide about them", a.findingListCommand(), a.findingTriageCommand())
+}
+
+func (a *app) findingListCommand() *cobra.Command {
+	var digest string
+	var hidden bool
+	cmd := &cobra.Command{
+		Use: "list --image DIGEST", Short: "List the findings of an image, most urgent first", Args: wanted(),
+		Example: "  goldkeep finding list --image sha256:4f7c...\n  goldkeep finding list --image sha256:4f7c... --all -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if digest == "" {
+				return usage(cmd, "%s needs --image DIGEST", cmd.CommandPath())
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			i, err := c.Image(cmd.Context(), digest)
+			if err != nil {
+				return err
+			}
+			var evidence verdict.Evidence
+			if len(i.Evidence) == 0 {
+				return notFound("the server has no evidence about this image: its state is %s", i.State).WithHint("send it with: goldkeep image add")
+			}
+			if err := json.Unmarshal(i.Evidence, &evidence); err != nil {
+				return fmt.Errorf("decode evidence: %w", err)
+			}
+			found := slices.DeleteFunc(evidence.Findings, func(f finding.Finding) bool { return f.Hidden != "" && !hidden })
+			return printList(a, found, "findings", func(t *table) { showFindings(t, found) })
+		},
+	}
+	cmd.Flags().StringVar(&digest, "image", "", "any digest of the image")
+	cmd.Flags().BoolVar(&hidden, "all", false, "findings that do not count, too, with the reason")
+	return cmd
+}
+
+func showFindings(t *table, found []finding.Finding) {
+	t.row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
+	for _, f := range found {
+		score := ""
+		if f.Score > 0 {
+			score = fmt.Sprintf("%.1f", f.Score)
+		}
+		note := ""
+		switch {
+		case f.Hidden != "":
+			note = "does not count: " + f.Hidden
+		case f.Exploited:
+			note = "known to be exploited"
+		}
+		t.row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, note)
+	}
+}
+
+// triageFlags are what a decision says.
+type triageFlags struct {
+	image, golden, status, reason, expires string
+}
+
+func (a *app) findingTriageCommand() *cobra.Command {
+	var o triageFlags
+	cmd := &cobra.Command{
+		Use: "triage ID --image DIGEST|--golden NAME --status STATUS --reason TEXT", Short: "Decide about a finding, for a time", Args: wanted("ID"),
+		Long: "Decide about a finding, for a time. The status is one of\n" +
+			"  not_affected  the flaw cannot be used here; say why\n" +
+			"  accepted      the risk is known and taken\n" +
+			"  fixing        a fix is under way\n" +
+			"Every decision has an author (you), a reason and an end, and stands in the audit log.",
+		Example: "  goldkeep finding triage CVE-2024-45338 --golden shop --status not_affected --reason 'the parser is never called' --expires 30d",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			triage, err := o.triage(cmd, args[0], time.Now())
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			kept, err := c.PutTriage(cmd.Context(), triage)
+			if err != nil {
+				return err
+			}
+			return a.print(kept, func(t *table) { showTriages(t, []client.Triage{*kept}) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.image, "image", "", "digest of the one image it is about")
+	f.StringVar(&o.golden, "golden", "", "golden image it is about: every digest of its line")
+	f.StringVar(&o.status, "status", "", "not_affected, accepted or fixing")
+	f.StringVar(&o.reason, "reason", "", "why, for those who read it later")
+	f.StringVar(&o.expires, "expires", "30d", "how long it holds: 72h, 30d, 2w; or a date")
+	return cmd
+}
+
+func (o triageFlags) triage(cmd *cobra.Command, id string, now time.Time) (client.Triage, error) {
+	t := client.Triage{Finding: id, Image: o.image, Golden: o.golden, Status: o.status, Reason: o.reason}
+	switch {
+	case (o.image == "") == (o.golden == ""):
+		return t, usage(cmd, "say what it is about: --image DIGEST or --golden NAME, and not both")
+	case !slices.Contains([]string{"not_affected", "accepted", "fixing"}, o.status):
+		return t, usage(cmd, "--status is one of not_affected, accepted, fixing")
+	case strings.TrimSpace(o.reason) == "":
+		return t, usage(cmd, "--reason is needed: somebody will ask")
+	}
+	if d, err := manifest.ParseDuration(o.expires); err == nil {
+		t.Expires = now.Add(time.Duration(d)).UTC()
+		return t, nil
+	}
+	at, err := parseMoment(o.expires)
+	if err != nil || !at.After(now) {
+		return t, usage(cmd, "--expires %q is neither a length of time (30d) nor a date to come (2027-01-31)", o.expires)
+	}
+	t.Expires = at
+	return t, nil
+}
+
+// parseMoment reads a date or a time (RFC 3339); a date is its first moment in UTC.
+func parseMoment(text string) (time.Time, error) {
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	return t.UTC(), err
+}
+
+func (a *app) triageCommand() *cobra.Command {
+	list := &cobra.Command{
+		Use: "list", Short: "List the decisions on findings", Args: wanted(),
+		Example: "  goldkeep triage list",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.Triages(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printList(a, items, "decisions", func(t *table) { showTriages(t, items) })
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove ID", Short: "Take a decision back; the finding counts again", Args: wanted("ID"),
+		Example: "  goldkeep triage remove t-81f0",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteTriage(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			a.note("the decision %s is taken back", args[0])
+			return nil
+		},
+	}
+	return group("triage", "See the decisions on findings, and take them back", list, remove)
+}
+
+func showTriages(t *table, items []client.Triage) {
+	t.row("ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON")
+	for _, d := range items {
+		t.row(d.ID, d.Finding, first(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
+	}
+}

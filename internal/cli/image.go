@@ -1,0 +1,219 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+func (a *app) imageCommand() *cobra.Command {
+	list := &cobra.Command{
+		Use: "list", Short: "List the images the server knows or was asked about", Args: wanted(),
+		Example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.Images(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printList(a, items, "images", func(t *table) {
+				t.row("NAME", "KIND", "STATE", "SCANNED", "DIGEST")
+				for _, i := range items {
+					t.row(i.Name, i.Kind, i.State, i.Scanned, i.ID)
+				}
+			})
+		},
+	}
+	show := &cobra.Command{
+		Use: "show DIGEST", Short: "Show one image and its verdicts", Args: wanted("DIGEST"),
+		Example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			i, err := c.Image(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(i, func(t *table) { showImage(t, i) })
+		},
+	}
+	return group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list, show)
+}
+
+func (a *app) imageAddCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "add IMAGE", Short: "Have the server scan an image or a program", Args: wanted("IMAGE"),
+		Long: "Have the server scan an image or a program. IMAGE is an OCI or docker-save archive, an\n" +
+			"executable file, an OCI layout folder, podman:NAME or docker:NAME from the local store\n" +
+			"(these are sent), or a registry reference (the server fetches it itself).",
+		Example: "  goldkeep image add ./app.oci.tar\n  goldkeep image add podman:shop:1.2\n" +
+			"  goldkeep image add ./bin/worker --name worker   # a plain program\n  goldkeep image add registry.example.com/team/shop:1.2",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			added, err := a.addImage(cmd.Context(), c, args[0], name)
+			if err != nil {
+				return err
+			}
+			return a.print(added, func(t *table) { showImage(t, added) })
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "the name to show for it; default: IMAGE")
+	return cmd
+}
+
+func (a *app) addImage(ctx context.Context, c *client.Client, ref, name string) (*client.Image, error) {
+	content, err := imageContent(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if content == nil {
+		return c.PullImage(ctx, ref)
+	}
+	defer func() { _ = content.Close() }()
+	a.note("sending %s to %s", ref, c.Addr())
+	// What goes wrong on this side explains more than the server's half of it.
+	var broken atomic.Pointer[error]
+	added, err := c.AddImage(ctx, first(name, ref), readerFunc(func(p []byte) (int, error) {
+		n, err := content.Read(p)
+		if err != nil && !errors.Is(err, io.EOF) {
+			broken.Store(&err)
+		}
+		return n, err
+	}))
+	if cause := broken.Load(); err != nil && cause != nil {
+		return nil, *cause
+	}
+	return added, err
+}
+
+// imageContent opens what is to be sent; nil means that ref is a registry
+// reference, which the server fetches itself.
+func imageContent(ctx context.Context, ref string) (io.ReadCloser, error) {
+	engine, name, _ := strings.Cut(ref, ":")
+	if engine == "podman" || engine == "docker" && !strings.HasPrefix(name, "//") {
+		return savedImage(ctx, engine, name)
+	}
+	info, err := os.Stat(ref)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && looksLikeFile(ref):
+		return nil, notFound("no such file or folder: %s", ref)
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fault.New(fault.Invalid, "open image: %w", err)
+	case info.IsDir():
+		return layoutArchive(ref)
+	}
+	file, err := os.Open(ref)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "open image: %w", err)
+	}
+	return file, nil
+}
+
+// looksLikeFile tells a mistyped file from a registry reference.
+func looksLikeFile(ref string) bool {
+	return strings.HasPrefix(ref, ".") || strings.HasPrefix(ref, "/") || strings.HasSuffix(ref, ".tar") || strings.HasSuffix(ref, ".tgz") || strings.HasSuffix(ref, ".gz")
+}
+
+// layoutArchive makes an OCI archive of an OCI layout folder while it is read.
+func layoutArchive(dir string) (io.ReadCloser, error) {
+	if _, err := os.Stat(filepath.Join(dir, "index.json")); err != nil {
+		return nil, fault.New(fault.Invalid, "%s is a folder, but no OCI layout: it has no index.json", dir)
+	}
+	r, w := io.Pipe()
+	go func() { // ends with the reader: Close on it makes every write fail
+		archive := tar.NewWriter(w)
+		err := archive.AddFS(os.DirFS(dir))
+		w.CloseWithError(errors.Join(err, archive.Close()))
+	}()
+	return r, nil
+}
+
+// saved is the output of "podman save".
+type saved struct {
+	io.ReadCloser
+	cmd    *exec.Cmd
+	engine string
+	said   *strings.Builder
+}
+
+// Read reads the archive; one that the engine did not finish ends in an error.
+func (s *saved) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if end := s.cmd.Wait(); end != nil {
+		return n, fault.New(fault.NotFound, "save image with %s: %s", s.engine, printable(strings.TrimSpace(s.said.String()))).
+			WithHint("see what is there with: %s images", s.engine)
+	}
+	return n, err
+}
+
+// Close stops the engine where it still runs.
+func (s *saved) Close() error {
+	err := s.ReadCloser.Close()
+	if s.cmd.ProcessState == nil {
+		err = errors.Join(err, s.cmd.Process.Kill(), s.cmd.Wait())
+	}
+	return err
+}
+
+// savedImage has the engine write an image of its store as an archive.
+func savedImage(ctx context.Context, engine, name string) (io.ReadCloser, error) {
+	cmd := exec.CommandContext(ctx, engine, "save", "--", name)
+	said := &strings.Builder{}
+	cmd.Stderr = said
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "save image with %s: %w", engine, err).WithHint("install %s, or save the image to a file and add that", engine)
+	}
+	return &saved{out, cmd, engine, said}, nil
+}
+
+func showImage(t *table, i *client.Image) {
+	t.row("name", i.Name)
+	t.row("digest", i.ID)
+	t.row("kind", i.Kind)
+	t.row("state", i.State)
+	if i.Error != "" {
+		t.row("error", i.Error)
+	}
+	t.row("first seen", i.FirstSeen)
+	t.row("scanned", i.Scanned)
+	for _, d := range i.Digests {
+		if d != i.ID {
+			t.row("also known as", d)
+		}
+	}
+	for _, v := range i.Verdicts {
+		t.row("verdict in "+v.Environment, answers(v))
+	}
+}

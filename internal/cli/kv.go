@@ -1,0 +1,250 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+func (a *app) kvCommand() *cobra.Command {
+	return group("kv", "Read and write secrets (KV version 2)",
+		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand())
+}
+
+// kvPath splits MOUNT/PATH.
+func kvPath(cmd *cobra.Command, text string, wholeMount bool) (mount, path string, err error) {
+	mount, path, _ = strings.Cut(strings.Trim(text, "/"), "/")
+	if mount == "" || path == "" && !wholeMount {
+		return "", "", usage(cmd, "%q is no place of a secret: write MOUNT/PATH, as in secret/app", text)
+	}
+	return mount, path, nil
+}
+
+// kvSecret is a secret as kv prints it.
+type kvSecret struct {
+	Path    string                     `json:"path"`
+	Version int                        `json:"version"`
+	Data    map[string]json.RawMessage `json:"data,omitempty"`
+}
+
+func (a *app) kvGetCommand() *cobra.Command {
+	var field string
+	cmd := &cobra.Command{
+		Use: "get MOUNT/PATH", Short: "Show a secret, or one field of it", Args: wanted("MOUNT/PATH"),
+		Long:    "Show a secret, or one field of it. With --field the value is written as it is, byte\nfor byte; on a terminal a line break follows.",
+		Example: "  goldkeep kv get secret/app\n  goldkeep kv get secret/app --field tls.key > tls.key",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mount, path, err := kvPath(cmd, args[0], false)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			fields, version, err := c.Secret(cmd.Context(), mount, path)
+			if err != nil {
+				return err
+			}
+			if field != "" {
+				return a.printField(args[0], field, fields)
+			}
+			s := kvSecret{Path: mount + "/" + path, Version: version, Data: fields}
+			return a.print(s, func(t *table) {
+				t.row("FIELD", "VALUE")
+				for _, name := range sortedKeys(fields) {
+					t.row(name, plainText(fields[name]))
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&field, "field", "", "only the value of this field")
+	return cmd
+}
+
+func (a *app) printField(path, field string, fields map[string]json.RawMessage) error {
+	raw, ok := fields[field]
+	if !ok {
+		return notFound("%s has no field %q", path, field).WithHint("its fields are: %s", strings.Join(sortedKeys(fields), ", "))
+	}
+	if a.output == "json" {
+		return writeJSON(a.Out, raw)
+	}
+	end := ""
+	if _, ok := isTerminal(a.Out); ok {
+		end = "\n"
+	}
+	_, err := io.WriteString(a.Out, plainText(raw)+end)
+	return err
+}
+
+// plainText is a JSON string's text, or any other value as JSON.
+func plainText(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
+}
+
+func (a *app) kvPutCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "put MOUNT/PATH FIELD=@FILE|FIELD=-|FIELD=VALUE...", Short: "Write a secret: a new version with these fields and no others", Args: wanted("MOUNT/PATH", "FIELD=..."),
+		Long: "Write a secret: a new version with these fields and no others. A value comes from a\n" +
+			"file (FIELD=@FILE) or from standard input (FIELD=-, one field only); one line break at\n" +
+			"the end of standard input is left out, files are taken byte for byte. FIELD=VALUE\n" +
+			"works, but other users of the machine can see it, and your shell keeps it.",
+		Example: "  goldkeep kv put secret/app password=-\n  goldkeep kv put secret/app cert=@tls.crt key=@tls.key",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mount, path, err := kvPath(cmd, args[0], false)
+			if err != nil {
+				return err
+			}
+			fields, err := a.kvFields(cmd, args[1:])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			version, err := c.PutSecret(cmd.Context(), mount, path, fields)
+			if err != nil {
+				return err
+			}
+			s := kvSecret{Path: mount + "/" + path, Version: version}
+			return a.print(s, func(t *table) {
+				t.row("path", s.Path)
+				t.row("version", s.Version)
+			})
+		},
+	}
+	return cmd
+}
+
+// kvFields reads the values from where the arguments say. No value is ever part
+// of an error.
+func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error) {
+	fields := map[string]any{}
+	visible, stdin := false, false
+	for i, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok || name == "" {
+			return nil, usage(cmd, "field number %d is not of the form FIELD=@FILE, FIELD=- or FIELD=VALUE", i+1)
+		}
+		if _, twice := fields[name]; twice {
+			return nil, usage(cmd, "the field %q is given twice", name)
+		}
+		switch {
+		case value == "-" && stdin:
+			return nil, usage(cmd, "only one field can come from standard input")
+		case value == "-":
+			stdin = true
+			text, err := a.kvStdin(name)
+			if err != nil {
+				return nil, err
+			}
+			fields[name] = text
+		case strings.HasPrefix(value, "@"):
+			text, err := os.ReadFile(value[1:])
+			if err != nil {
+				return nil, fault.New(fault.Invalid, "read field %s: %w", name, err)
+			}
+			fields[name] = string(text)
+		default:
+			visible = true
+			fields[name] = value
+		}
+	}
+	if visible {
+		a.warn("values on the command line can be seen by other users and stay in your shell's history; write FIELD=@FILE or FIELD=-")
+	}
+	return fields, nil
+}
+
+func (a *app) kvStdin(name string) (string, error) {
+	const most = 1 << 20
+	if _, ok := isTerminal(a.In); ok {
+		return a.secretInput().next("value of " + name)
+	}
+	text, err := io.ReadAll(io.LimitReader(a.In, most+1))
+	if err != nil {
+		return "", fault.New(fault.Invalid, "read field %s: %w", name, err)
+	}
+	if len(text) > most {
+		return "", fault.New(fault.TooLarge, "read field %s: more than %d bytes", name, most)
+	}
+	return strings.TrimSuffix(string(text), "\n"), nil
+}
+
+func (a *app) kvListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list MOUNT[/PATH]", Short: "List the secrets in a folder; names that end in / are folders", Args: wanted("MOUNT[/PATH]"),
+		Example: "  goldkeep kv list secret\n  goldkeep kv list secret/team",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mount, path, err := kvPath(cmd, args[0], true)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			names, err := c.ListSecrets(cmd.Context(), mount, path)
+			var answer *client.Error
+			if errors.As(err, &answer) && answer.Kind == "not_found" && answer.Message == "" {
+				names, err = nil, nil
+			}
+			if err != nil {
+				return err
+			}
+			return printList(a, names, "secrets in "+args[0], func(t *table) {
+				for _, n := range names {
+					t.row(n)
+				}
+			})
+		},
+	}
+}
+
+func (a *app) kvDeleteCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "delete MOUNT/PATH", Short: "Delete the newest version of a secret, or all of it", Args: wanted("MOUNT/PATH"),
+		Long: "Delete the newest version of a secret, or all of it. A deleted version can be brought\n" +
+			"back with the API (undelete); with --all nothing is left.",
+		Example: "  goldkeep kv delete secret/app\n  goldkeep kv delete secret/app --all",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mount, path, err := kvPath(cmd, args[0], false)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteSecret(cmd.Context(), mount, path, all); err != nil {
+				return err
+			}
+			what := "the newest version"
+			if all {
+				what = "every version"
+			}
+			fmt.Fprintf(a.Err, "goldkeep: %s of %s is deleted\n", what, args[0])
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every version and the metadata, for good")
+	return cmd
+}

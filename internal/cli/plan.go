@@ -1,0 +1,226 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/manifest"
+)
+
+// changes are the flags of plan and apply.
+type changes struct {
+	files []string
+	prune bool
+	yes   bool
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var o changes
+	cmd := &cobra.Command{
+		Use: "plan -f FILE|FOLDER|-", Short: "Show what apply would change on the server", Args: wanted(),
+		Long: "Show what apply would change on the server. Nothing is changed. Documents are of\n" +
+			"the kinds Environment, GoldenImage, Workload and Policy.",
+		Example: "  goldkeep plan -f goldkeep/\n  goldkeep plan -f prod.yaml --prune   # what is not in the files would go",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			request, err := a.readDocuments(cmd, o)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			plan, err := c.Plan(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			return a.showPlan(plan, true)
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	var o changes
+	cmd := &cobra.Command{
+		Use: "apply -f FILE|FOLDER|-", Short: "Make the server be what the files say", Args: wanted(),
+		Long: "Make the server be what the files say: all of it or, on any error, nothing. On a\n" +
+			"terminal the changes are shown first, and you are asked.",
+		Example: "  goldkeep apply -f goldkeep/\n  goldkeep apply -f goldkeep/ --prune --yes   # in a pipeline\n  cat prod.yaml | goldkeep apply -f - --yes",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			request, err := a.readDocuments(cmd, o)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if !o.yes {
+				if agreed, err := a.agree(cmd, c, request, o); err != nil || !agreed {
+					return err
+				}
+			}
+			plan, err := c.Apply(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			return a.showPlan(plan, false)
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (o *changes) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&o.files, "file", "f", nil, "a file, a folder of *.yaml files, or - for standard input; may be given again")
+	cmd.Flags().BoolVar(&o.prune, "prune", false, "remove what is on the server and not in the files")
+}
+
+// agree shows what would change and asks. Where nobody can be asked, --yes is
+// needed.
+func (a *app) agree(cmd *cobra.Command, c *client.Client, request client.PlanRequest, o changes) (bool, error) {
+	if _, ok := isTerminal(a.In); !ok || !a.Terminal || slices.Contains(o.files, "-") {
+		return false, &usageError{msg: "nobody can be asked: this is not a terminal", hint: "look at it with goldkeep plan, then say: goldkeep apply --yes"}
+	}
+	plan, err := c.Plan(cmd.Context(), request)
+	if err != nil {
+		return false, err
+	}
+	writePlan(a.Err, plan, true)
+	if counts(plan).total() == 0 {
+		return false, nil
+	}
+	if !a.confirm("apply this?") {
+		a.note("nothing was changed")
+		return false, nil
+	}
+	return true, nil
+}
+
+// readDocuments reads and checks the files here, so that a slip shows before a
+// server is asked, and returns their text.
+func (a *app) readDocuments(cmd *cobra.Command, o changes) (client.PlanRequest, error) {
+	if len(o.files) == 0 {
+		return client.PlanRequest{}, usage(cmd, "%s needs -f FILE, FOLDER or -", cmd.CommandPath())
+	}
+	stdin := ""
+	if slices.Contains(o.files, "-") {
+		text, err := io.ReadAll(io.LimitReader(contextReader(cmd.Context(), a.In), manifest.MaxBytes+1))
+		if err != nil {
+			return client.PlanRequest{}, fault.New(fault.Invalid, "read standard input: %w", err)
+		}
+		stdin = string(text)
+	}
+	docs, err := manifest.ReadPaths(strings.NewReader(stdin), o.files...)
+	if err != nil {
+		return client.PlanRequest{}, err
+	}
+	request := client.PlanRequest{Prune: o.prune}
+	seen := map[string]bool{}
+	for _, d := range docs {
+		if seen[d.File] {
+			continue
+		}
+		seen[d.File] = true
+		text := stdin
+		if d.File != "stdin" || !slices.Contains(o.files, "-") {
+			read, err := os.ReadFile(d.File)
+			if err != nil {
+				return client.PlanRequest{}, fault.New(fault.Invalid, "read manifest: %w", err)
+			}
+			text = string(read)
+		}
+		request.Documents = append(request.Documents, client.Document{File: d.File, Text: text})
+	}
+	return request, nil
+}
+
+// readerFunc is a reader made of a function.
+type readerFunc func([]byte) (int, error)
+
+// Read implements io.Reader.
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// contextReader stops when its context is done.
+func contextReader(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	})
+}
+
+func (a *app) showPlan(plan *client.Plan, would bool) error {
+	if a.output == "json" {
+		return writeJSON(a.Out, plan)
+	}
+	writePlan(a.Out, plan, would)
+	return nil
+}
+
+// tally counts changes by what happens.
+type tally struct{ created, updated, deleted int }
+
+func (t tally) total() int { return t.created + t.updated + t.deleted }
+
+func counts(plan *client.Plan) tally {
+	var t tally
+	for _, c := range plan.Changes {
+		switch c.Action {
+		case "create":
+			t.created++
+		case "update":
+			t.updated++
+		case "delete":
+			t.deleted++
+		}
+	}
+	return t
+}
+
+var signs = map[string]string{"create": "+", "update": "~", "delete": "-"}
+
+// writePlan writes a line for each change: + created, ~ updated, - deleted.
+func writePlan(w io.Writer, plan *client.Plan, would bool) {
+	for _, c := range plan.Changes {
+		if sign, changed := signs[c.Action]; changed {
+			line := fmt.Sprintf("%s %s %s", sign, c.Kind, c.Name)
+			if len(c.Fields) > 0 {
+				line += ": " + strings.Join(c.Fields, ", ")
+			}
+			fmt.Fprintln(w, printable(line))
+		}
+		if c.Warning != "" {
+			place := ""
+			if c.File != "" {
+				place = fmt.Sprintf(" (%s:%d)", c.File, c.Line)
+			}
+			fmt.Fprintln(w, printable("  ! "+c.Warning+place))
+		}
+	}
+	n := counts(plan)
+	if n.total() == 0 {
+		fmt.Fprintf(w, "nothing to change: %d unchanged\n", len(plan.Changes))
+		return
+	}
+	line := fmt.Sprintf("%d created, %d updated, %d deleted", n.created, n.updated, n.deleted)
+	if would {
+		line = fmt.Sprintf("%d would be created, %d updated, %d deleted", n.created, n.updated, n.deleted)
+	}
+	fmt.Fprintf(w, "%s, %d unchanged\n", line, len(plan.Changes)-n.total())
+}

@@ -1,0 +1,156 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// client makes the connection that flags and environment describe. It does not
+// connect yet.
+func (a *app) client() (*client.Client, error) {
+	token, err := a.token()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{
+		Addr:   first(a.addr, a.env("ADDR")),
+		Token:  token,
+		CACert: first(a.caCert, a.env("CACERT")),
+	})
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	return c, nil
+}
+
+// env reads a variable of ours, or else the one Vault's tools have for it.
+func (a *app) env(name string) string {
+	return first(a.Getenv("GOLDKEEP_"+name), a.Getenv("VAULT_"+name))
+}
+
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// token finds the token: in the file named, the environment, or where login put it.
+func (a *app) token() (string, error) {
+	if a.tokenFile != "" {
+		text, err := os.ReadFile(a.tokenFile)
+		if err != nil {
+			return "", fault.New(fault.Invalid, "read token: %w", err)
+		}
+		return strings.TrimSpace(string(text)), nil
+	}
+	if t := a.env("TOKEN"); t != "" {
+		return t, nil
+	}
+	text, err := os.ReadFile(a.keptToken())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fault.New(fault.Invalid, "read token: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// keptToken is where login keeps the token.
+func (a *app) keptToken() string { return filepath.Join(a.Getenv("HOME"), ".goldkeep-token") }
+
+// dataFolder and layerFolder follow the XDG base directory specification.
+func (a *app) dataFolder() string {
+	return filepath.Join(first(a.Getenv("XDG_DATA_HOME"), filepath.Join(a.Getenv("HOME"), ".local", "share")), "goldkeep")
+}
+
+// layerFolder is where what was read of layers is kept.
+func (a *app) layerFolder() string {
+	return filepath.Join(first(a.Getenv("XDG_CACHE_HOME"), filepath.Join(a.Getenv("HOME"), ".cache")), "goldkeep", "layers")
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(stream any) (*os.File, bool) {
+	f, ok := stream.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// secretInput reads secrets that must not stand on the command line: asked for
+// without echo on a terminal, else a line each from standard input.
+type secretInput struct {
+	a     *app
+	lines *bufio.Reader
+}
+
+func (a *app) secretInput() *secretInput {
+	return &secretInput{a: a, lines: bufio.NewReader(a.In)}
+}
+
+// next returns the next secret; io.EOF where there is none.
+func (s *secretInput) next(what string) (string, error) {
+	if f, ok := isTerminal(s.a.In); ok {
+		fmt.Fprintf(s.a.Err, "%s (not shown): ", what)
+		text, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(s.a.Err)
+		if err != nil {
+			return "", fault.New(fault.Invalid, "read %s: %w", what, err)
+		}
+		return strings.TrimSpace(string(text)), nil
+	}
+	for {
+		line, err := s.lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line != "" {
+			return line, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return "", io.EOF
+		}
+		if err != nil {
+			return "", fault.New(fault.Invalid, "read %s: %w", what, err)
+		}
+	}
+}
+
+// interactive reports whether a question can be asked.
+func (s *secretInput) interactive() bool {
+	_, ok := isTerminal(s.a.In)
+	return ok
+}
+
+// confirm asks a question that is answered by y or n.
+func (a *app) confirm(question string) bool {
+	fmt.Fprintf(a.Err, "%s [y/N] ", question)
+	line, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is no
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes"
+}
+
+// writePrivate writes a file that only its owner may read, and never through
+// somebody else's link: the new file takes the old one's place.
+func writePrivate(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".goldkeep-*") // mode 0600
+	if err != nil {
+		return fault.New(fault.Invalid, "write %s: %w", path, err)
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}
