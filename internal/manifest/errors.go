@@ -31,7 +31,7 @@ func (e Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s", file, e.Line, e.Msg)
 }
 
-// Errors is everything that is wrong, in the order of files and lines.
+// Errors is everything that is wrong.
 type Errors []Error
 
 // Error returns one error a line.
@@ -44,14 +44,14 @@ func (e Errors) Error() string {
 }
 
 // Err returns nil where there are no errors, and otherwise a fault of the kind
-// Invalid that unwraps to the sorted Errors.
+// Invalid that unwraps to the Errors, sorted by file, line and text.
 func (e Errors) Err() error {
 	if len(e) == 0 {
 		return nil
 	}
 	sorted := slices.Clone(e)
 	slices.SortStableFunc(sorted, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Msg, b.Msg))
 	})
 	return fault.New(fault.Invalid, "%w", sorted)
 }
