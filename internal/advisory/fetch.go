@@ -109,7 +109,7 @@ func (x *Index) download(ctx context.Context, src source, res *http.Response) (C
 		_ = tmp.Close()
 		_ = os.Remove(tmp.Name())
 	}()
-	in := &counter{r: io.LimitReader(res.Body, MaxFeed+1), total: int(res.ContentLength), report: src.progress}
+	in := &counter{r: io.LimitReader(res.Body, MaxFeed+1), report: src.progress}
 	size, err := io.Copy(tmp, in)
 	if err != nil {
 		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", src.feed, err)
@@ -125,15 +125,15 @@ func (x *Index) download(ctx context.Context, src source, res *http.Response) (C
 
 // counter reports how much was read, once a MiB.
 type counter struct {
-	r           io.Reader
-	done, total int
-	report      func(done, total int)
+	r      io.Reader
+	done   int
+	report func(done, total int)
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	if before := c.done >> 20; (c.done+n)>>20 > before && c.report != nil {
-		c.report(c.done+n, c.total)
+		c.report(c.done+n, -1)
 	}
 	c.done += n
 	return n, err

@@ -59,6 +59,9 @@ const (
 //
 // progress may be nil; it is called with records done and in all.
 func (x *Index) Import(ctx context.Context, feed string, file io.ReaderAt, size int64, progress func(done, total int)) (Change, error) {
+	if feed == FeedKEV || feed == FeedEPSS || feed == FeedCVSS {
+		return Change{}, fault.New(fault.Invalid, "import feed %s: this feed is no zip of advisories", feed)
+	}
 	x.imports.Lock()
 	defer x.imports.Unlock()
 	return x.importZip(ctx, source{feed: feed, progress: progress}, file, size)

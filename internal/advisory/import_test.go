@@ -147,6 +147,12 @@ func TestRefusedFeeds(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	whole := feed(t, map[string]string{"A-2": rec("A-2", "beta", "")})
+	for _, name := range []string{"", "kev", "epss", "cvss", "a\nb"} {
+		if _, err := idx.Import(t.Context(), name, bytes.NewReader(whole), int64(len(whole)), nil); !fault.Is(err, fault.Invalid) {
+			t.Errorf("feed %q: %v", name, err)
+		}
+	}
 	if found, _ := idx.Lookup(t.Context(), []advisory.Key{{Ecosystem: "npm", Name: "alpha"}}); len(found) != 1 {
 		t.Error("a refused feed changed the index")
 	}

@@ -185,13 +185,13 @@ func (im *run) writeScoreBatch(ctx context.Context, tx store.Tx, changes []score
 		}
 		// A record speaks of a CVE as its alias, or (OSV: some feeds) by its own ID.
 		if _, err := tx.Exec(ctx, `INSERT INTO advisory_touched (feed, ecosystem, name)
-			SELECT DISTINCT ?, k.ecosystem, k.name FROM advisory_aliases a
+			SELECT DISTINCT CAST(? AS TEXT), k.ecosystem, k.name FROM advisory_aliases a
 			JOIN advisory_keys k ON k.feed = a.feed AND k.id = a.id WHERE a.alias = ?
 			ON CONFLICT DO NOTHING`, im.src.feed, c.cve); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO advisory_touched (feed, ecosystem, name)
-			SELECT DISTINCT ?, k.ecosystem, k.name FROM advisory_records r
+			SELECT DISTINCT CAST(? AS TEXT), k.ecosystem, k.name FROM advisory_records r
 			JOIN advisory_keys k ON k.feed = r.feed AND k.id = r.id WHERE r.id = ?
 			ON CONFLICT DO NOTHING`, im.src.feed, c.cve); err != nil {
 			return err

@@ -28,8 +28,8 @@ var DefaultEcosystems = []string{
 type SyncOptions struct {
 	Ecosystems []string                            // which feeds; none: all of a folder, DefaultEcosystems of a URL
 	Client     *http.Client                        // for a URL; nil: one with timeouts
-	Progress   func(feed string, done, total int)  // records; while fetching, bytes with total -1 where unknown
-	OnChange   func(context.Context, Change) error // after each feed; its keys are settled when it returns nil
+	Progress   func(feed string, done, total int)  // records; while fetching, bytes with total -1
+	OnChange   func(context.Context, Change) error // after each feed; its keys are settled when it returns nil; nil: at once
 }
 
 // SyncReport says what a sync did, feed by feed in the order taken.
@@ -115,7 +115,7 @@ func (x *Index) syncAll(ctx context.Context, files []feedFile, take taker, o Syn
 			continue
 		}
 		taken[f.feed] = true
-		if err == nil && o.OnChange != nil {
+		if err == nil {
 			err = x.tell(ctx, change, o.OnChange)
 		}
 		if ctx.Err() != nil {
@@ -136,8 +136,10 @@ func (x *Index) syncAll(ctx context.Context, files []feedFile, take taker, o Syn
 }
 
 func (x *Index) tell(ctx context.Context, c Change, onChange func(context.Context, Change) error) error {
-	if err := onChange(ctx, c); err != nil {
-		return err
+	if onChange != nil {
+		if err := onChange(ctx, c); err != nil {
+			return err
+		}
 	}
 	return x.Settle(ctx, c)
 }
