@@ -161,11 +161,12 @@ func (a *Agent) knowLauncher(ctx context.Context) error {
 }
 
 // find returns the instance of a workload, made where there is none. One that has
-// ended is tried again after a while, so that a rule put right gives it back.
-func (a *Agent) find(ctx context.Context, key string, make func() (*instance, error)) (*instance, error) {
+// ended is, with again, tried again after a while, so that a rule put right gives
+// it back.
+func (a *Agent) find(ctx context.Context, key string, again bool, make func() (*instance, error)) (*instance, error) {
 	a.mu.Lock()
 	in := a.byKey[key]
-	if in != nil && !in.mayRetry(a.o.Now(), a.o.Hold) {
+	if in != nil && (!again || !in.mayRetry(a.o.Now(), a.o.Hold)) {
 		a.mu.Unlock()
 		return in, in.wait(ctx)
 	}

@@ -364,6 +364,7 @@ func TestSecondAgentIsRefused(t *testing.T) {
 func TestConnectionsOfOneWorkloadAreLimited(t *testing.T) {
 	f := newFake(t)
 	h := startAgent(t, f, func(o *agent.Options) { o.MaxPeers = 8 })
+	probe := attesttest.Probe(t)
 	waitFor(t, h.socket)
 	for range 2 {
 		conn, err := net.Dial("unix", h.socket)
@@ -372,7 +373,8 @@ func TestConnectionsOfOneWorkloadAreLimited(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 	}
-	p := ask(t, attesttest.Probe(t), h.socket)
+	p := attesttest.Start(t, exec.Command(probe, "ask", h.socket))
+	p.Until(t, "ready")
 	if got := p.Ask(t, "GET /v1/identity"); !strings.HasPrefix(got, "503") {
 		t.Error(got)
 	}

@@ -42,8 +42,9 @@ func visitorOf(r *http.Request) *visitor {
 	return v
 }
 
-// workload returns the instance behind a request, admitted.
-func (a *Agent) workload(r *http.Request) (*instance, error) {
+// workload returns the instance behind a request, admitted. One that has ended is
+// asked for anew only with again: who watches wants to hear of the end.
+func (a *Agent) workload(r *http.Request, again bool) (*instance, error) {
 	v := visitorOf(r)
 	evidence, program, err := v.examine(r.Context(), a.attestor)
 	if err != nil {
@@ -56,7 +57,7 @@ func (a *Agent) workload(r *http.Request) (*instance, error) {
 		}
 		key = processKey(evidence) + " " + evidence.Executable
 	}
-	return a.find(r.Context(), key, func() (*instance, error) {
+	return a.find(r.Context(), key, again, func() (*instance, error) {
 		anchor, err := a.attestor.Anchor(evidence, v.peer)
 		if err != nil {
 			return nil, err
@@ -73,7 +74,7 @@ func processKey(e *attest.Evidence) string {
 
 // served is workload, but one whose identity has ended is an error too.
 func (a *Agent) served(r *http.Request) (*instance, error) {
-	in, err := a.workload(r)
+	in, err := a.workload(r, true)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func (a *Agent) getWatch(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, fault.New(fault.Invalid, "revision is no number"))
 		return
 	}
-	in, err := a.workload(r)
+	in, err := a.workload(r, false)
 	if err != nil {
 		writeProblem(w, err)
 		return

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -285,6 +286,7 @@ func startAgent(t *testing.T, f *fakeServer, change func(*agent.Options)) house 
 		t.Fatal(err)
 	}
 	o.Server = agent.NewRemote(c, o.Node)
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	if change != nil {
 		change(&o)
 	}

@@ -245,6 +245,9 @@ func (c *child) watch(ctx context.Context, revision int64) {
 // it is shown again.
 func (c *child) ask(ctx context.Context, revision int64, now *watchAnswer) error {
 	err := c.door.get(ctx, fmt.Sprintf("/v1/watch?revision=%d&timeout=30s", revision), now)
+	if err == nil && now.State == stateGone {
+		return fault.New(fault.Unavailable, "%s", now.Reason)
+	}
 	if !fault.Is(err, fault.Refused) {
 		return err
 	}

@@ -74,7 +74,7 @@ func (a *Agent) launch(r *http.Request, fd int) (*instance, error) {
 	}
 	e := *evidence
 	e.Executable, e.Program, e.Dynamic = measured.Digest, measured.Name, measured.Dynamic
-	in, err := a.find(r.Context(), launchKey(&e), func() (*instance, error) {
+	in, err := a.find(r.Context(), launchKey(&e), true, func() (*instance, error) {
 		anchor, err := v.peer.Clone()
 		if err != nil {
 			return nil, err
