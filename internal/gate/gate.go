@@ -99,6 +99,7 @@ type walk struct {
 	op       policy.Capability
 	open     bool // no token needed
 	pure     bool // changes nothing
+	quiet    bool // open, pure and there while sealed: health and the like
 	subject  *auth.Subject
 	decision policy.Decision
 	served   bool // the engine has been reached
@@ -164,16 +165,21 @@ func (g *Gate) route(ctx context.Context, w *walk) (err error) {
 	if w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path); err != nil {
 		return sealedOr(err)
 	}
+	always := false
 	if w.slot != nil {
 		special := &w.slot.Special
+		always = engine.MatchPath(special.Sealed, w.below)
 		w.open = engine.MatchPath(special.Open, w.below)
-		w.pure = (w.op == policy.Read || w.op == policy.List) && engine.MatchPath(special.Pure, w.below)
+		w.pure = w.reads() && engine.MatchPath(special.Pure, w.below)
+		w.quiet = always && w.open && w.pure
 	}
-	if g.o.Barrier.Sealed() && (w.slot == nil || !engine.MatchPath(w.slot.Special.Sealed, w.below)) {
+	if !always && g.o.Barrier.Sealed() {
 		return errSealed
 	}
 	return nil
 }
+
+func (w *walk) reads() bool { return w.op == policy.Read || w.op == policy.List }
 
 // identify finds out who is asking. While sealed nobody can be known; then
 // evidence is shown to those who prove that they hold one of our tokens.
@@ -186,7 +192,7 @@ func (g *Gate) identify(ctx context.Context, w *walk) (err error) {
 	case !g.o.Barrier.Sealed():
 		w.subject, err = g.o.Tokens.Subject(ctx, w.Token)
 		return sealedOr(err)
-	case w.op != policy.Read && w.op != policy.List:
+	case !w.reads():
 		return errSealed
 	}
 	ours, err := g.o.Tokens.Proof(ctx, w.Token)

@@ -21,8 +21,8 @@ import (
 //     "response" before the answer leaves, so that no effect is unrecorded;
 //   - a read that changes nothing has no effect but its answer, so "response"
 //     is enough, and a request that never reached an engine leaves just that;
-//   - an open read that changes nothing (health, seal status) is no decision
-//     and leaves none.
+//   - health, seal status and the like, which answer anybody at any time,
+//     decide nothing and leave none.
 //
 // Names stand in a record blinded or sealed only. While the barrier is sealed
 // neither can be made; then a record says what was asked for without the path.
@@ -41,7 +41,7 @@ func (g *Gate) announce(ctx context.Context, w *walk) error {
 // conclude records how a request ended, before the answer leaves. A change is
 // on disk then; a client that has hung up does not stop the record.
 func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
-	if err == nil && w.open && w.pure {
+	if err == nil && w.quiet {
 		return nil
 	}
 	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: w.served && !w.pure}

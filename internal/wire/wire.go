@@ -95,6 +95,9 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		req.Body = http.MaxBytesReader(w, r.Body, h.o.MaxBody)
 	default:
 		req.Data, err = readFields(r, http.MaxBytesReader(w, r.Body, h.o.MaxBody), req.Op)
+		if req.Op == policy.Delete && len(req.Data) == 0 && err == nil {
+			req.Data = queryFields(req.Query)
+		}
 	}
 	return req, err
 }

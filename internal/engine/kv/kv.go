@@ -64,10 +64,8 @@ func exists(ctx context.Context, space barrier.Space, path string) (there bool, 
 
 // Handle implements engine.Engine.
 func (e *v1) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
-	if req.Op != policy.List {
-		if err := checkKey(req.Path); err != nil {
-			return nil, err
-		}
+	if done, err := checkKey(req); done || err != nil {
+		return nil, err
 	}
 	switch req.Op {
 	case policy.Read:
@@ -165,14 +163,19 @@ func forget(ctx context.Context, w barrier.Writer, path string) error {
 // maxKey leaves room for the mount's own folder in the barrier's limit.
 const maxKey = 900
 
-func checkKey(path string) error {
+// checkKey sorts out requests that name no key. done means that there is nothing
+// to read or delete: a folder has no value of its own.
+func checkKey(req *engine.Request) (done bool, err error) {
+	folder := req.Path == "" || strings.HasSuffix(req.Path, "/")
 	switch {
-	case path == "":
-		return fault.New(fault.NotFound, "no key named")
-	case strings.HasSuffix(path, "/"):
-		return fault.New(fault.NotFound, "a key does not end in a slash")
-	case len(path) > maxKey:
-		return fault.New(fault.Invalid, "the key's name is over %d bytes", maxKey)
+	case req.Op == policy.List:
+		return false, nil
+	case len(req.Path) > maxKey:
+		return false, fault.New(fault.Invalid, "the key's name is over %d bytes", maxKey)
+	case folder && (req.Op == policy.Read || req.Op == policy.Delete):
+		return true, nil
+	case folder:
+		return false, fault.New(fault.Invalid, "cannot write to a path ending in '/'")
 	}
-	return nil
+	return false, nil
 }

@@ -54,6 +54,9 @@ const wrongPath = `invalid path for a versioned K/V secrets engine: use the "kv"
 
 // Handle implements engine.Engine.
 func (e *v2) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	if done, err := checkKey(req); done || err != nil {
+		return nil, err
+	}
 	resp, err := e.routes.Handle(ctx, req)
 	if fault.Is(err, fault.NotFound) {
 		return &engine.Response{Status: 404, Warnings: []string{wrongPath}}, nil
@@ -64,9 +67,6 @@ func (e *v2) Handle(ctx context.Context, req *engine.Request) (*engine.Response,
 // change runs fn on a key's record (nil where there is none) in one durable
 // transaction and saves what it returns.
 func (e *v2) change(ctx context.Context, key string, fn func(barrier.Writer, *record) (*record, error)) error {
-	if err := checkKey(key); err != nil {
-		return err
-	}
 	return e.space.Update(ctx, func(w barrier.Writer) error {
 		rec, err := load(ctx, w, key)
 		if err != nil {
@@ -144,9 +144,6 @@ func (e *v2) write(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 	data, err := payload(req)
 	if err != nil {
 		return nil, err
-	}
-	if len(req.Path) > 0 && strings.HasSuffix(req.Path, "/") {
-		return nil, fault.New(fault.Invalid, "cannot write to a path ending in '/'")
 	}
 	return e.put(ctx, req, v["key"], func(_ barrier.Writer, _ *record) (json.RawMessage, error) { return data, nil })
 }

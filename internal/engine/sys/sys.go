@@ -98,21 +98,20 @@ func (*Engine) Special() engine.Special {
 		Sealed: []string{"init", "seal-status", "unseal", "health", "leader"},
 		Pure: []string{
 			"init", "seal-status", "health", "leader", "mounts", "mounts/*", "auth", "auth/*",
-			"policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
+			"internal/ui/mounts", "internal/ui/mounts/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
 		},
 		Sudo: []string{
-			"seal", "step-down", "remount", "auth", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*",
+			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*",
 			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",
 			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*",
 		},
 	}
 }
 
-// Exists implements engine.Engine. Only a policy's path tells the two apart.
+// Exists implements engine.Engine: every write is an update.
 func (*Engine) Exists(context.Context, string) (bool, error) { return true, nil }
 
-// Handle implements engine.Engine. Unlike elsewhere, a slash at the end of a
-// path says nothing here.
+// Handle implements engine.Engine.
 func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
 	return e.routes.Handle(ctx, req)
 }
