@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/goldkeep/goldkeep/internal/component"
@@ -81,11 +82,11 @@ func release() file { return file{name: "etc/os-release", text: debian12} }
 
 // status writes a dpkg database of "name version" pairs.
 func status(packages ...[2]string) file {
-	text := ""
+	var text strings.Builder
 	for _, p := range packages {
-		text += "Package: " + p[0] + "\nStatus: install ok installed\nMaintainer: T <t@debian.org>\nArchitecture: amd64\nVersion: " + p[1] + "\n\n"
+		text.WriteString("Package: " + p[0] + "\nStatus: install ok installed\nMaintainer: T <t@debian.org>\nArchitecture: amd64\nVersion: " + p[1] + "\n\n")
 	}
-	return file{name: "var/lib/dpkg/status", text: text}
+	return file{name: "var/lib/dpkg/status", text: text.String()}
 }
 
 // names lists components as "name version@layer".

@@ -21,6 +21,8 @@ const (
 	inMemory    = 32 << 20 // larger executables go to a temporary file
 	spoolBudget = 16 << 30 // bytes written to temporary files for one layer
 	textLimit   = 1 << 20  // larger files are not searched for secrets
+	listLimit   = 64 << 20 // package databases: Debian's largest are under 20 MiB
+	recordLimit = 8 << 20  // one package's metadata
 	sparseLimit = 64 << 20 // sparse files cost nothing to write and much to read
 )
 
@@ -93,7 +95,7 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 		return f, nil
 	}
 	named := in.wants(name)
-	if named && h.Size > in.limitFor(h) {
+	if named && h.Size > in.limitFor(name, h) {
 		f.fail(name, "the file is too large to be read", true)
 		return f, nil
 	}
@@ -108,11 +110,17 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 	return f, in.large(f, largeFile{name, h, r})
 }
 
-func (in *inspector) limitFor(h *tar.Header) int64 {
-	if isSparse(h) {
-		return min(sparseLimit, in.lim.FileBytes)
+// limitFor is the size up to which a file of interest is read. Parsed text takes
+// several times its size in memory, so the limit is well below FileBytes.
+func (in *inspector) limitFor(name string, h *tar.Header) int64 {
+	limit := int64(recordLimit)
+	switch {
+	case strings.HasPrefix(name, "var/lib/dpkg/"), isApkPath(name), isSparse(h):
+		limit = listLimit
+	case strings.HasSuffix(name, ".egg"), strings.HasSuffix(name, ".whl"):
+		limit = in.lim.FileBytes
 	}
-	return in.lim.FileBytes
+	return min(limit, in.lim.FileBytes)
 }
 
 func isSparse(h *tar.Header) bool {

@@ -21,14 +21,15 @@ import (
 func Join(img *image.Image, reports []*LayerReport) *Inventory {
 	inv := &Inventory{Components: []Component{}, Facts: configFacts(img), Problems: []Problem{}}
 	inv.Base, _ = baseImage(img)
-	v := make(view, len(img.Layers))
+	layers := make([]*LayerReport, len(img.Layers))
 	for i, layer := range img.Layers {
 		if i < len(reports) && reports[i] != nil {
-			v[i] = reports[i]
+			layers[i] = reports[i]
 			continue
 		}
-		v[i] = &LayerReport{DiffID: layer.DiffID, Problems: []Problem{{Path: string(layer.DiffID), Reason: "the layer was not read", Fatal: true}}}
+		layers[i] = &LayerReport{DiffID: layer.DiffID, Problems: []Problem{{Path: string(layer.DiffID), Reason: "the layer was not read", Fatal: true}}}
 	}
+	v := newView(layers)
 	inv.OS = v.os()
 	inv.Components = append(inv.Components, v.components()...)
 	v.assignOwners(inv.Components)
@@ -39,13 +40,13 @@ func Join(img *image.Image, reports []*LayerReport) *Inventory {
 	return inv
 }
 
-func (v view) os() OS {
+func (v *view) os() OS {
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
 		p := v.resolve(name)
 		if p == "" {
 			continue
 		}
-		if release, ok := v[max(0, v.lookup(p))].Releases[p]; ok {
+		if release, ok := v.layers[max(0, v.lookup(p))].Releases[p]; ok {
 			return osFrom(release)
 		}
 	}
@@ -53,12 +54,12 @@ func (v view) os() OS {
 }
 
 // components plays the layers from the lowest up.
-func (v view) components() []Component {
+func (v *view) components() []Component {
 	byPath := map[string][]Component{}
-	for i, layer := range v {
+	for i, layer := range v.layers {
 		before := map[string][]Component{}
 		for p, old := range byPath {
-			if layer.covers(p) {
+			if v.covers(i, p) {
 				before[p] = old
 				delete(byPath, p)
 			}
@@ -86,7 +87,7 @@ func samePackage(a, b Component) bool {
 }
 
 // assignOwners finds the distribution package each other component came with.
-func (v view) assignOwners(all []Component) {
+func (v *view) assignOwners(all []Component) {
 	distro := map[string]bool{}
 	for _, c := range all {
 		if isDistroPackage(c) && (fromDistro(c.Maintainer) || isApkPath(c.Path)) {
@@ -94,7 +95,7 @@ func (v view) assignOwners(all []Component) {
 		}
 	}
 	owners := map[string]string{}
-	for i, layer := range v {
+	for i, layer := range v.layers {
 		for _, o := range layer.Owned {
 			if !v.visible(i, o.Path) {
 				continue
@@ -163,9 +164,9 @@ func finishDistroPackages(all []Component, os OS) []Problem {
 // databases are the files whose packages must not be missed behind a link.
 var databases = []string{"var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed"}
 
-func (v view) problems() []Problem {
+func (v *view) problems() []Problem {
 	var out []Problem
-	for i, layer := range v {
+	for i, layer := range v.layers {
 		for _, p := range layer.Problems {
 			if p.Path == string(layer.DiffID) || p.Path == "" || v.visible(i, p.Path) {
 				out = append(out, p)
@@ -184,9 +185,9 @@ func (v view) problems() []Problem {
 	return out
 }
 
-func (v view) facts() []Fact {
+func (v *view) facts() []Fact {
 	var out []Fact
-	for i, layer := range v {
+	for i, layer := range v.layers {
 		for _, f := range layer.Facts {
 			f.Layer, f.LayerIndex = layer.DiffID, i
 			f.Deleted = !v.visible(i, strings.TrimPrefix(f.Path, "/"))

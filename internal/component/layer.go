@@ -21,7 +21,11 @@ import (
 const (
 	maxPath       = 4096      // longer paths cannot be unpacked on Linux
 	maxPathsBytes = 128 << 20 // of all paths of one layer
+	maxDepth      = 128       // folders in one another; deeper is no software
 	linkSteps     = 40        // symbolic links followed for one path, as in Linux
+	maxFollowed   = 300_000   // symbolic links followed among the folders of all paths of one layer
+	maxReplaced   = 100       // folders of one layer that a file takes the place of
+	maxComponents = 100_000   // of one layer
 )
 
 // ReadLayer reads one layer as a stream, from start to end, and never unpacks it.
@@ -59,16 +63,19 @@ const (
 
 // walk is the state of one pass over a layer's tar.
 type walk struct {
-	lim       image.Limits
-	files     *inspector
-	seen      map[string]kind
-	bytes     int
-	links     map[string]string
-	found     map[string]*fileFindings // by path: a later entry of the same path replaces them
-	whiteouts map[string]bool
-	opaque    map[string]bool
-	twice     map[string]bool
-	problems  []Problem
+	lim        image.Limits
+	files      *inspector
+	seen       map[string]kind
+	bytes      int // of all paths
+	followed   int
+	replaced   int
+	components int
+	links      map[string]string
+	found      map[string]*fileFindings // by path: a later entry of the same path replaces them
+	whiteouts  map[string]bool
+	opaque     map[string]bool
+	twice      map[string]bool
+	problems   []Problem
 }
 
 func newWalk(lim image.Limits) *walk {
@@ -103,7 +110,7 @@ func (w *walk) run(ctx context.Context, stream io.Reader) error {
 	if _, err := io.Copy(io.Discard, buffered); err != nil {
 		return layerFault(err)
 	}
-	return nil
+	return w.overLimit()
 }
 
 func layerFault(err error) error {
@@ -130,9 +137,34 @@ func (w *walk) entry(ctx context.Context, h *tar.Header, content io.Reader) erro
 		return nil
 	}
 	name = w.throughLinks(name)
-	if w.bytes += len(name); w.bytes > maxPathsBytes {
-		return fault.New(fault.TooLarge, "read layer: its paths have more than %d bytes", maxPathsBytes)
+	if len(name) > maxPath || len(h.Linkname) > maxPath || strings.Count(name, "/") > maxDepth {
+		w.problem(trim(name), "the path is too long or too deep", true)
+		return nil
 	}
+	w.bytes += len(name) + len(h.Linkname)
+	if err := w.overLimit(); err != nil {
+		return err
+	}
+	return w.place(ctx, name, h, content)
+}
+
+// overLimit keeps tricks with names from costing more than they are worth.
+func (w *walk) overLimit() error {
+	switch {
+	case w.bytes > maxPathsBytes:
+		return fault.New(fault.TooLarge, "read layer: its paths have more than %d bytes", maxPathsBytes)
+	case w.followed > maxFollowed:
+		return fault.New(fault.TooLarge, "read layer: more than %d of its paths lead through symbolic links", maxFollowed)
+	case w.replaced > maxReplaced:
+		return fault.New(fault.TooLarge, "read layer: more than %d of its folders are replaced by files", maxReplaced)
+	case w.components > maxComponents:
+		return fault.New(fault.TooLarge, "read layer: more than %d packages", maxComponents)
+	}
+	return nil
+}
+
+// place takes in what stands at name.
+func (w *walk) place(ctx context.Context, name string, h *tar.Header, content io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
 		w.put(name, isDir)
@@ -200,7 +232,11 @@ func (w *walk) throughLinks(name string) string {
 		if !changed {
 			return name
 		}
+		w.followed++
 		name = next
+		if len(name) > maxPath {
+			return name
+		}
 	}
 	return name
 }
@@ -242,6 +278,7 @@ func (w *walk) put(name string, k kind) {
 }
 
 func (w *walk) dropBelow(folder string) {
+	w.replaced++
 	for p := range w.seen {
 		if strings.HasPrefix(p, folder+"/") {
 			w.drop(p)
@@ -271,6 +308,7 @@ func (w *walk) drop(p string) {
 
 func (w *walk) keep(name string, f *fileFindings) {
 	if f != nil && !f.empty() {
+		w.components += len(f.components)
 		w.found[name] = f
 	}
 }

@@ -298,6 +298,37 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
+// TestTricksWithNames must end at a limit, quickly.
+func TestTricksWithNames(t *testing.T) {
+	const n = 30_000
+	replaced := make([]file, 0, 2*n)
+	for range n {
+		replaced = append(replaced, file{name: "d/"}, file{name: "d", text: "x"})
+	}
+	links := []file{}
+	for i := range 40 {
+		links = append(links, file{name: fmt.Sprintf("l%d", i), link: fmt.Sprintf("l%d", i+1)})
+	}
+	for range n {
+		links = append(links, file{name: "l0/x"})
+	}
+	packages := make([][2]string, 100_001)
+	for i := range packages {
+		packages[i] = [2]string{"p", fmt.Sprint(i)}
+	}
+	for name, files := range map[string][]file{
+		"folders replaced": replaced, "chains of links": links, "too many packages": {status(packages...)},
+	} {
+		if _, err := component.ReadLayer(t.Context(), layerOf(t, files...), image.Limits{}); !fault.Is(err, fault.TooLarge) {
+			t.Errorf("%s: got %v; want it refused", name, err)
+		}
+	}
+	deep := file{name: strings.Repeat("d/", 200) + "f", text: "x"}
+	if got := fatal(inventoryOf(t, layerOf(t, deep))); len(got) != 1 {
+		t.Errorf("a path too deep: %v", got)
+	}
+}
+
 func FuzzReadLayer(f *testing.F) {
 	seed := func(files ...file) {
 		r, err := layerOf(f, files...).Open(f.Context())
