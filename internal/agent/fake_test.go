@@ -102,6 +102,7 @@ func (f *fakeServer) admit(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer f.tell()
 	f.evidence = append(f.evidence, ask.Evidence)
 	digest := ask.Evidence.Image + ask.Evidence.Executable
 	switch {
