@@ -6,6 +6,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -110,6 +111,28 @@ path "unknown/*" { capabilities = ["read"] }`, "")
 				t.Errorf("no JSON: %s", answer)
 			}
 		})
+	}
+}
+
+// TestHistory writes versions of many sizes and reads them all back, so that
+// those within a key's record and those beside it are met.
+func TestHistory(t *testing.T) {
+	w := newWorld(t)
+	w.ok("POST", "secret/metadata/h", w.root, `{"max_versions":12}`)
+	sizes := []int{10, 40 << 10, 3 << 10, 3 << 10, 3 << 10, 7 << 10, 20, 33 << 10, 9 << 10, 1 << 10, 5, 31 << 10, 8 << 10, 2}
+	body := func(n int) string { return strings.Repeat(string(rune('a'+n)), sizes[n]) }
+	for n := range sizes {
+		w.ok("POST", "secret/data/h", w.root, `{"data":{"v":"`+body(n)+`"}}`)
+	}
+	for n := range sizes {
+		status, answer := w.do("GET", fmt.Sprintf("secret/data/h?version=%d", n+1), w.root, "")
+		if kept := n >= len(sizes)-12; kept != (status == 200) || kept && !bytes.Contains(answer, []byte(`"`+body(n)+`"`)) {
+			t.Errorf("version %d: %d %.100s", n+1, status, answer)
+		}
+	}
+	w.ok("POST", "secret/destroy/h", w.root, `{"versions":[8,14]}`)
+	if status, _ := w.do("GET", "secret/data/h?version=8", w.root, ""); status != 404 {
+		t.Errorf("a destroyed version: %d", status)
 	}
 }
 

@@ -16,8 +16,9 @@ import (
 )
 
 // record is all that is kept of one key. Its newest version's data stands in
-// the record itself, so that the usual read is one entry; older (and large)
-// versions have entries of their own, found by the record's random id.
+// the record itself, as does its history while that is small, so that the usual
+// read and write is one entry; what is larger has entries of its own, found by
+// the record's random id.
 type record struct {
 	id       string
 	created  time.Time
@@ -38,8 +39,12 @@ type version struct {
 	data      json.RawMessage // byte-exact as it was sent
 }
 
-// maxInline is the largest data kept in the record itself.
-const maxInline = 32 << 10
+// What is kept in the record itself, in bytes: the newest version's data, and of
+// older ones as much as makes no read or write slower than entries of their own.
+const (
+	maxInline  = 32 << 10
+	maxHistory = 8 << 10
+)
 
 func keyAt(path string) string { return "k/" + path }
 
@@ -95,21 +100,9 @@ func (r *record) save(ctx context.Context, w barrier.Writer, path string) error 
 	return w.Put(ctx, barrier.Entry{Path: keyAt(path), Value: r.encode()})
 }
 
-// add makes data the newest version and drops those above the limit.
+// add makes v the newest version and drops those above the limit.
 func (r *record) add(ctx context.Context, w barrier.Writer, v version, limit int) error {
-	if last := r.find(0); last != nil && last.inline && !last.destroyed {
-		if err := w.Put(ctx, barrier.Entry{Path: versionAt(r.id, last.n), Value: last.data}); err != nil {
-			return err
-		}
-		last.inline, last.data = false, nil
-	}
-	v.inline = len(v.data) <= maxInline
-	if !v.inline {
-		if err := w.Put(ctx, barrier.Entry{Path: versionAt(r.id, v.n), Value: v.data}); err != nil {
-			return err
-		}
-		v.data = nil
-	}
+	v.inline = true
 	r.versions = append(r.versions, v)
 	r.current = v.n
 	for len(r.versions) > limit {
@@ -117,6 +110,29 @@ func (r *record) add(ctx context.Context, w barrier.Writer, v version, limit int
 			return err
 		}
 		r.versions = slices.Delete(r.versions, 0, 1)
+	}
+	return r.spill(ctx, w)
+}
+
+// spill moves data that is too much for the record to entries of its own.
+func (r *record) spill(ctx context.Context, w barrier.Writer) error {
+	room := maxInline
+	for i := len(r.versions) - 1; i >= 0; i-- {
+		v := &r.versions[i]
+		if !v.inline {
+			continue
+		}
+		if room -= len(v.data); room >= 0 {
+			if v.n == r.current {
+				room = min(room, maxHistory)
+			}
+			continue
+		}
+		room = 0
+		if err := w.Put(ctx, barrier.Entry{Path: versionAt(r.id, v.n), Value: v.data}); err != nil {
+			return err
+		}
+		v.inline, v.data = false, nil
 	}
 	return nil
 }
