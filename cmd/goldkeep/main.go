@@ -13,10 +13,12 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/goldkeep/goldkeep/internal/agent"
 	"github.com/goldkeep/goldkeep/internal/cli"
+	"github.com/goldkeep/goldkeep/internal/server"
 )
 
-//go:generate go run . docs ../../docs/cli
+//go:generate go run ../../hack/docs ../../docs/cli
 
 func main() {
 	os.Exit(run())
@@ -41,7 +43,5 @@ func terminal() cli.IO {
 
 // doors are the commands other rooms make.
 func doors() cli.Doors {
-	return cli.Doors{
-		// Server: server.Command, Agent: agent.Command, Run: agent.RunCommand
-	}
+	return cli.Doors{Server: server.Command, Agent: agent.Command, Run: agent.RunCommand}
 }

@@ -50,6 +50,8 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 		change, err = e.o.Advisories.ImportKEV(ctx, file)
 	case "epss":
 		change, err = e.o.Advisories.ImportEPSS(ctx, file)
+	case "cvss":
+		change, err = e.o.Advisories.ImportCVSS(ctx, file)
 	default:
 		change, err = e.o.Advisories.Import(ctx, feed, file, size, nil)
 	}

@@ -108,6 +108,10 @@ func (a *app) fail(ctx context.Context, err error) int {
 	if errors.As(err, &done) {
 		return done.code
 	}
+	var child interface{ ExitCode() int } // of "goldkeep run": the program has said what there was to say
+	if errors.As(err, &child) {
+		return child.ExitCode()
+	}
 	f := describe(err)
 	if ctx.Err() != nil {
 		f = failure{Message: "interrupted", Kind: "interrupted", Code: exitInterrupted}
@@ -165,6 +169,7 @@ func describe(err error) failure {
 }
 
 func (a *app) warn(format string, args ...any) {
+	a.line.end()
 	fmt.Fprintf(a.Err, "goldkeep: warning: "+format+"\n", args...)
 }
 

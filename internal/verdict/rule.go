@@ -44,9 +44,9 @@ type Vulnerabilities struct {
 	KnownExploited Level                        `yaml:"knownExploited" json:"knownExploited,omitempty"` // listed in KEV
 	Unfixed        Level                        `yaml:"unfixed" json:"unfixed,omitempty"`               // allow: no fix, not counted (unless known exploited)
 	Unlinked       Level                        `yaml:"unlinked" json:"unlinked,omitempty"`             // allow: the flawed Go package is not in the program, not counted
-	Unscored       Level                        `yaml:"unscored" json:"unscored,omitempty"`             // no severity stated; deny: the answer is unknown
+	Unscored       Level                        `yaml:"unscored" json:"unscored,omitempty"`             // no severity stated, where one is asked for; not written: the answer is unknown
 	Gaps           Level                        `yaml:"gaps" json:"gaps,omitempty"`                     // packages no feed covers; deny: the answer is unknown
-	Grace          map[string]manifest.Duration `yaml:"grace" json:"grace,omitempty"`                   // by severity or knownExploited, from Finding.Since
+	Grace          map[string]manifest.Duration `yaml:"grace" json:"grace,omitempty"`                   // by severity, unscored or knownExploited, from Finding.Since
 }
 
 // Hygiene judges facts about files and configuration.
@@ -174,8 +174,8 @@ func (v *Vulnerabilities) check(at []string, fail report) {
 		}
 	}
 	for name := range v.Grace {
-		if !slices.Contains([]string{"critical", "high", "medium", "low", "knownExploited"}, name) {
-			fail(here("grace", name), manifest.UnknownField(name, "grace", []string{"critical", "high", "medium", "low", "knownExploited"}))
+		if !slices.Contains([]string{"critical", "high", "medium", "low", "unscored", "knownExploited"}, name) {
+			fail(here("grace", name), manifest.UnknownField(name, "grace", []string{"critical", "high", "medium", "low", "unscored", "knownExploited"}))
 		}
 	}
 	if v.KnownExploited == Allow && v.MaxCVSS == nil && v.MaxSeverity == "" {

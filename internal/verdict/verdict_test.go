@@ -120,6 +120,7 @@ func TestRules(t *testing.T) {
 		{"linked", "vulnerabilities: {maxCVSS: 6.9, unlinked: allow}", find(linked(openssl("A", 9, "1"), true)), verdict.No, "vulnerabilities.maxCVSS=no"},
 		{"severity", "vulnerabilities: {maxSeverity: medium}", find(openssl("A", 7.5, "1"), openssl("B", 6, "1")), verdict.No, "vulnerabilities.maxSeverity=no"},
 		{"unscored", "vulnerabilities: {maxSeverity: medium}", find(openssl("A", 0, "1")), verdict.Unknown, "vulnerabilities.unscored=unknown"},
+		{"unscored denied", "vulnerabilities: {maxSeverity: medium, unscored: deny}", find(openssl("A", 0, "1")), verdict.No, "vulnerabilities.unscored=no"},
 		{"unscored allowed", "vulnerabilities: {maxSeverity: medium, unscored: allow}", find(openssl("A", 0, "1")), verdict.Yes, "vulnerabilities.unscored=yes"},
 		{"no number", "vulnerabilities: {maxCVSS: 9.9}", find(openssl("A", math.NaN(), "1")), verdict.No, "vulnerabilities.maxCVSS=no"},
 		{"grace", "vulnerabilities: {maxCVSS: 6.9, grace: {high: 10d}}", find(openssl("A", 7.5, "1")), verdict.Yes, "vulnerabilities.maxCVSS=yes"},

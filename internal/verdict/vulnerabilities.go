@@ -47,7 +47,11 @@ func (v *Vulnerabilities) judge(j *judge) {
 	if v.MaxSeverity != "" {
 		v.judgeCondition(j, "maxSeverity", broken, "above severity "+v.MaxSeverity)
 	}
-	v.judgeUnscored(j, broken["unscored"])
+	if v.Unscored == Deny {
+		v.judgeCondition(j, "unscored", broken, "without a stated severity")
+	} else {
+		v.judgeUnscored(j, broken["unscored"])
+	}
 	v.judgeGaps(j)
 }
 
@@ -93,7 +97,7 @@ func severityOf(score float64) string {
 // deadline is when the grace of a finding ends; zero where it has none. Grace
 // runs from Since, so a finding that does not say since when has none.
 func (v *Vulnerabilities) deadline(f finding.Finding, condition string) time.Time {
-	if f.Since.IsZero() || condition == "unscored" {
+	if f.Since.IsZero() {
 		return time.Time{}
 	}
 	exploited, hasExploited := v.Grace["knownExploited"]
@@ -103,6 +107,8 @@ func (v *Vulnerabilities) deadline(f finding.Finding, condition string) time.Tim
 	}
 	grace, has := v.Grace[severity]
 	switch {
+	case condition == "unscored":
+		grace, has = v.Grace["unscored"]
 	case condition == "knownExploited":
 		grace, has = exploited, hasExploited
 	case has && f.Exploited && hasExploited:
@@ -147,7 +153,7 @@ func (v *Vulnerabilities) judgeUnscored(j *judge, unscored []breach) {
 		j.warn("vulnerabilities.unscored", text, list(unscored), way, time.Time{})
 		return
 	}
-	j.add(Reason{Rule: "vulnerabilities.unscored", Answer: Unknown, Text: text, Evidence: list(unscored), Owner: j.owner(), Remedy: way + "; or say unscored: allow"})
+	j.add(Reason{Rule: "vulnerabilities.unscored", Answer: Unknown, Text: text, Evidence: list(unscored), Owner: j.owner(), Remedy: way + "; or decide with unscored: allow or deny"})
 }
 
 func (v *Vulnerabilities) judgeGaps(j *judge) {
