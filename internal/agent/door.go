@@ -79,6 +79,7 @@ func (a *Agent) served(r *http.Request) (*instance, error) {
 		return nil, err
 	}
 	if in.isOver() {
+		<-in.told
 		now := in.identity()
 		return nil, fault.New(fault.Refused, "the identity was taken back (%s): %s", now.State, now.Reason).
 			WithHint("ask again once the cause is gone; a program started with goldkeep run has to be started again")

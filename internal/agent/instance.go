@@ -34,7 +34,8 @@ type instance struct {
 	program  os.FileInfo // of a plain process: what it ran when it was attested
 	launched *os.File    // the program of `goldkeep run`; nil for all others
 	ready    chan struct{}
-	over     chan struct{}
+	over     chan struct{} // closed first when it ends
+	told     chan struct{} // closed last
 	replaced chan struct{}
 	wake     chan struct{} // capacity 1: secrets have to be read again
 
@@ -60,7 +61,7 @@ type instance struct {
 func newInstance(key string, evidence *attest.Evidence, anchor *attest.Peer) *instance {
 	return &instance{
 		key: key, evidence: evidence, anchor: anchor, state: stateAsking, files: map[string][32]byte{},
-		ready: make(chan struct{}), over: make(chan struct{}), replaced: make(chan struct{}),
+		ready: make(chan struct{}), over: make(chan struct{}), told: make(chan struct{}), replaced: make(chan struct{}),
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
@@ -81,9 +82,14 @@ func (in *instance) wait(ctx context.Context) error {
 // mayRetry says whether asking the server again is worth it. A launched program
 // is measured by its launcher only, so it has to be launched again.
 func (in *instance) mayRetry(now time.Time, hold time.Duration) bool {
+	select {
+	case <-in.told:
+	default:
+		return false // it runs, or its files are just being taken away
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return !in.ended.IsZero() && now.Sub(in.ended) >= hold && (in.launched == nil || in.state == stateRefused)
+	return now.Sub(in.ended) >= hold && (in.launched == nil || in.state == stateRefused)
 }
 
 func (in *instance) isOver() bool {
@@ -175,28 +181,31 @@ func (in *instance) settle(values []Value, problem string, revision int64) {
 	in.bump(revision)
 }
 
-// end takes everything away: first what is in memory, then the files, then the
-// watchers are told. Only the first call counts. now is when it ended.
-func (in *instance) end(state, reason string, now time.Time, revision int64) error {
+// stop ends the instance in memory and says whether this was the first call: from
+// here on nothing is handed out and no file is written.
+func (in *instance) stop(now time.Time) bool {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	if !in.ended.IsZero() {
-		in.mu.Unlock()
-		return nil
+		return false
 	}
-	in.state, in.reason, in.until, in.ended, in.problem = state, reason, time.Time{}, now, ""
+	in.ended = now
 	clear(in.key8)
 	in.key8, in.values = nil, nil
 	if in.grant != nil {
 		in.grant.Token, in.grant.Certificate = "", ""
 	}
 	close(in.over)
-	in.mu.Unlock()
+	return true
+}
 
-	err := in.dropFiles()
+// tell is the last step of an end: the files are gone, and all who watch hear of it.
+func (in *instance) tell(state, reason string, revision int64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.state, in.reason, in.until, in.problem = state, reason, time.Time{}, ""
+	close(in.told)
 	in.bump(revision)
-	return err
 }
 
 func (in *instance) dropFiles() error {

@@ -254,23 +254,27 @@ func sameFile(a, b os.FileInfo) error {
 	return nil
 }
 
-// end ends an instance here; the server is told in mourn.
+// end takes everything away, then tells those who watch; the server is told in
+// mourn. Only the first call counts.
 func (a *Agent) end(in *instance, state, reason string) {
-	if in.isOver() {
+	if !in.stop(a.o.Now()) {
 		return
 	}
-	if err := in.end(state, reason, a.o.Now(), a.next()); err != nil {
-		a.o.Log.Error("secret files may still be there", "instance", in.id(), "error", err)
+	id := in.id()
+	if err := in.dropFiles(); err != nil {
+		a.o.Log.Error("secret files may still be there", "instance", id, "error", err)
 	}
-	if id := in.id(); id != "" {
+	if id != "" {
 		a.clean(id)
 		a.o.Log.Info("identity ended", "instance", id, "state", state, "reason", reason)
 	}
+	in.tell(state, reason, a.next())
 }
 
 // mourn tells the server where the workload ended, and waits for the process
 // to end or to be admitted anew where it still runs.
 func (a *Agent) mourn(ctx context.Context, in *instance) {
+	<-in.told
 	in.mu.Lock()
 	state := in.state
 	in.mu.Unlock()
