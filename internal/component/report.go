@@ -5,10 +5,9 @@ package component
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"strconv"
 
 	"github.com/goldkeep/goldkeep/internal/image"
 )

@@ -170,7 +170,7 @@ func (l *loader) fill(ctx context.Context, img *Image, doc *manifestFile) error 
 	img.Annotations = doc.Annotations
 	steps := buildSteps(img.Config.History, len(diffIDs))
 	for i, d := range doc.Layers {
-		layer, err := l.layer(ctx, img, d, diffIDs[i])
+		layer, err := l.layer(img, d, diffIDs[i])
 		if err != nil {
 			return fmt.Errorf("read image manifest: layer %d: %w", i, err)
 		}
@@ -182,7 +182,7 @@ func (l *loader) fill(ctx context.Context, img *Image, doc *manifestFile) error 
 
 // layer describes one layer. Its blob is opened, or asked for, only by Layer.Open;
 // a source that can tell says at once when the blob is missing.
-func (l *loader) layer(_ context.Context, img *Image, d descriptor, diffID Digest) (Layer, error) {
+func (l *loader) layer(img *Image, d descriptor, diffID Digest) (Layer, error) {
 	digest, err := ParseDigest(d.Digest)
 	if err != nil {
 		return Layer{}, err
