@@ -83,10 +83,7 @@ func (a *app) advisorySyncCommand() *cobra.Command {
 			"With --server the files of a folder are sent to the server instead.",
 		Example: "  goldkeep advisory sync --from ./osv\n  goldkeep advisory sync --from https://osv-vulnerabilities.storage.googleapis.com --ecosystems Debian,Go,PyPI\n  goldkeep advisory sync --from ./osv --server",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case o.from == "":
-				return usage(cmd, "%s needs --from FOLDER or URL", cmd.CommandPath())
-			case o.server:
+			if o.server {
 				return a.uploadFeeds(cmd, o)
 			}
 			return a.syncLocal(cmd.Context(), o)
@@ -98,7 +95,7 @@ func (a *app) advisorySyncCommand() *cobra.Command {
 		fmt.Sprint(len(advisory.DefaultEcosystems))+" usual ones)")
 	f.BoolVar(&o.server, "server", false, "send the feeds that changed to the server")
 	addDatabaseFlag(cmd, &o.db)
-	return cmd
+	return required(cmd, "from")
 }
 
 func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
@@ -107,9 +104,8 @@ func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
 		return err
 	}
 	defer func() { _ = db.close() }()
-	line := a.progress()
-	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: line.feed})
-	line.end()
+	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: a.line.feed})
+	a.line.end()
 	if len(report.Changes)+len(report.Failed) > 0 {
 		if shown := a.print(report, func(t *table) { showSync(t, report) }); shown != nil {
 			return shown
@@ -195,26 +191,10 @@ func (a *app) advisoryShowCommand() *cobra.Command {
 }
 
 func showRecord(t *table, r advisory.Record) {
-	t.row("id", r.ID)
-	if len(r.Aliases) > 0 {
-		t.row("also", strings.Join(r.Aliases, ", "))
-	}
-	if len(r.Upstream) > 0 {
-		t.row("about", strings.Join(r.Upstream, ", "))
-	}
-	t.row("summary", r.Summary)
-	severity := r.Severity.Level
-	if r.Severity.Score > 0 {
-		severity += fmt.Sprintf(" %.1f", r.Severity.Score)
-	}
-	t.row("severity", first(severity, "not stated"))
-	t.row("published", r.Published)
-	t.row("modified", r.Modified)
-	if !r.Withdrawn.IsZero() {
-		t.row("withdrawn", r.Withdrawn)
-	}
-	t.row("more", r.URL)
-	for _, p := range r.Affected {
+	affected := r.Affected
+	r.Affected = nil
+	t.fields(r)
+	for _, p := range affected {
 		t.row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
@@ -100,28 +101,18 @@ func verifyLog(ctx context.Context, files []string, anchorFile string) (verified
 func (a *app) auditShowCommand() *cobra.Command {
 	var after uint64
 	var limit int
-	cmd := &cobra.Command{
-		Use: "show", Short: "Show records of the server's audit log", Args: wanted(),
-		Long: "Show records of the server's audit log, oldest first. With -o json each has its detail,\n" +
-			"which the server opens for those who may read it.",
-		Example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Audit(cmd.Context(), after, limit)
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "records", func(t *table) {
-				t.row("SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON")
-				for _, r := range items {
-					t.row(r.Seq, r.Time.UTC().Format("2006-01-02 15:04:05"), r.Kind, r.Op, r.Mount, first(r.Name, r.Actor), r.Answer, r.Reason)
-				}
-			})
+	cmd := listing[client.AuditRecord]{
+		short:   "Show records of the server's audit log, oldest first",
+		example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json   # with all detail you may read", what: "records",
+		ask: func(ctx context.Context, c *client.Client) ([]client.AuditRecord, error) {
+			return c.Audit(ctx, after, limit)
 		},
-	}
+		head: []any{"SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON"},
+		rows: func(t *table, r client.AuditRecord) {
+			t.row(r.Seq, r.Time.UTC().Format("2006-01-02 15:04:05"), r.Kind, r.Op, r.Mount, first(r.Name, r.Actor), r.Answer, r.Reason)
+		},
+	}.command(a)
+	cmd.Use = "show"
 	cmd.Flags().Uint64Var(&after, "after", 0, "only records with a higher number")
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	return cmd

@@ -89,12 +89,7 @@ func (a *app) check(cmd *cobra.Command, ref string, o checkFlags) error {
 	if err != nil {
 		return err
 	}
-	advisories, end, err := a.advisoriesFor(ctx, o, now)
-	if err != nil {
-		return err
-	}
-	defer end()
-	evidence, err := a.evidence(ctx, ref, o, scan.Deps{Advisories: advisories, Now: func() time.Time { return now }})
+	evidence, err := a.evidence(ctx, ref, o, now)
 	if err != nil {
 		return err
 	}
@@ -166,6 +161,30 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 	return verdict.ParseEnvironment(*chosen)
 }
 
+// evidence opens the image and finds out all there is to know of it.
+func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.Time) (found verdict.Evidence, err error) {
+	a.line.say("reading " + ref)
+	defer a.line.end()
+	img, err := image.Open(ctx, ref, o.open)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	advisories, end, err := a.advisoriesFor(ctx, o, now)
+	if err != nil {
+		return found, err
+	}
+	defer end()
+	for _, w := range img.Warnings {
+		a.warn("%s", printable(w))
+	}
+	deps := scan.Deps{Advisories: advisories, Limits: o.open.Limits, Now: func() time.Time { return now }}
+	if !o.noCache {
+		deps.Layers = scan.FileCache(a.layerFolder())
+	}
+	return scan.Scan(ctx, img, deps)
+}
+
 // stale is how old the advisory database may be before check says so.
 const stale = 7 * 24 * time.Hour
 
@@ -175,7 +194,7 @@ func (a *app) advisoriesFor(ctx context.Context, o checkFlags, now time.Time) (s
 	path := a.databasePath(o.db)
 	db, err := openExisting(ctx, path)
 	if fault.Is(err, fault.NotFound) {
-		a.warn("%v: no vulnerability can be found", err)
+		a.warn("%s, so nothing is known of vulnerabilities", err)
 		a.hint("%s", fault.HintOf(err))
 		return noAdvisories{}, func() {}, nil
 	}
@@ -196,28 +215,6 @@ func (a *app) advisoriesFor(ctx context.Context, o checkFlags, now time.Time) (s
 		}
 	}
 	return db, end, nil
-}
-
-// evidence opens and scans the image.
-func (a *app) evidence(ctx context.Context, ref string, o checkFlags, deps scan.Deps) (found verdict.Evidence, err error) {
-	line := a.progress()
-	line.say("reading " + ref)
-	defer line.end()
-	img, err := image.Open(ctx, ref, o.open)
-	if err != nil {
-		return found, err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	deps.Limits = o.open.Limits
-	if !o.noCache {
-		deps.Layers = scan.FileCache(a.layerFolder())
-	}
-	found, err = scan.Scan(ctx, img, deps)
-	line.end()
-	for _, w := range img.Warnings {
-		a.warn("%s", printable(w))
-	}
-	return found, err
 }
 
 // noAdvisories is an advisory database that is not there.

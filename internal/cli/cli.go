@@ -35,12 +35,14 @@ type app struct {
 	IO
 	addr, tokenFile, caCert string
 	output                  string
+	line                    progress // what is under way
 }
 
 // Main runs one command line and returns the exit code ("goldkeep help
 // exit-codes").
 func Main(ctx context.Context, args []string, std IO, doors Doors) int {
 	a := &app{IO: std}
+	a.line.a = a
 	root := a.root(doors)
 	root.SetArgs(args)
 	root.SetIn(std.In)
@@ -61,6 +63,9 @@ const (
 	groupOther  = "other"
 )
 
+// Root is the command line as cobra has it, to write its reference.
+func Root(std IO, doors Doors) *cobra.Command { return (&app{IO: std}).root(doors) }
+
 func (a *app) root(doors Doors) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "goldkeep",
@@ -72,13 +77,13 @@ func (a *app) root(doors Doors) *cobra.Command {
 			"  goldkeep server --dev                 # a server to try things with",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRunE: a.checkOutput,
+		PersistentPreRunE: a.checkFlags,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addr, "addr", "", "address of the server (environment: GOLDKEEP_ADDR)")
 	flags.StringVar(&a.tokenFile, "token-file", "", "file that holds the token (environment: GOLDKEEP_TOKEN holds the token itself)")
 	flags.StringVar(&a.caCert, "ca-cert", "", "PEM file of the CA to trust for the server (environment: GOLDKEEP_CACERT)")
-	flags.StringVarP(&a.output, "output", "o", "table", "how to print the answer: table or json")
+	flags.StringVarP(&a.output, "output", "o", "table", "how to print the answer: table or json (check: also cyclonedx, spdx, sarif)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%s", err.Error())
 	})
@@ -88,7 +93,7 @@ func (a *app) root(doors Doors) *cobra.Command {
 		&cobra.Group{ID: groupPeople, Title: "Secrets and workloads:"},
 		&cobra.Group{ID: groupOther, Title: "Other:"},
 	)
-	root.SetHelpCommandGroupID(groupOther)
+	root.SetHelpCommand(helpCommand())
 	root.SetCompletionCommandGroupID(groupOther)
 	a.addCommands(root)
 	addDoors(root, doors)
@@ -115,7 +120,6 @@ func (a *app) addCommands(root *cobra.Command) {
 	add(groupPeople, a.kvCommand(), a.workloadCommand(), a.instanceCommand(), a.loginCommand())
 	add(groupServer, a.operatorCommand(), a.nodeCommand(), a.auditCommand(), a.statusCommand())
 	add(groupOther, a.versionCommand())
-	root.AddCommand(a.docsCommand())
 }
 
 func addDoors(root *cobra.Command, doors Doors) {
@@ -155,6 +159,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 // are an error with a suggestion.
 func asGroup(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.DisableFlagsInUseLine = true
 	cmd.SuggestionsMinimumDistance = 2
 }
 

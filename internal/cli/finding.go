@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -25,15 +26,8 @@ func (a *app) verdictCommand() *cobra.Command {
 		Long: "Ask the server whether an image may run in an environment, and why not. The exit\n" +
 			"code is 3 where it may not.",
 		Example: "  goldkeep verdict sha256:4f7c... --env prod\n  goldkeep verdict sha256:4f7c... --env prod -o json | jq -r '.admit.reasons[].remedy'",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if environment == "" {
-				return usage(cmd, "%s needs --env NAME", cmd.CommandPath())
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			v, err := c.Verdict(cmd.Context(), environment, args[0])
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			v, err := c.Verdict(ctx, environment, args[0])
 			if err != nil {
 				return err
 			}
@@ -44,10 +38,10 @@ func (a *app) verdictCommand() *cobra.Command {
 				return answered{exitRefused}
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&environment, "env", "", "the environment to ask for")
-	return cmd
+	return required(cmd, "env")
 }
 
 // answers is a verdict in one line.
@@ -100,18 +94,6 @@ func (t *table) reasons(reasons []client.Reason) {
 	}
 }
 
-// rules shows the rules of an environment as they were written.
-func (t *table) rules(list string, text json.RawMessage) {
-	var rules []json.RawMessage
-	if json.Unmarshal(text, &rules) != nil || len(rules) == 0 {
-		t.row(list, "no rules")
-		return
-	}
-	for _, r := range rules {
-		t.row(list, string(r))
-	}
-}
-
 func (a *app) findingCommand() *cobra.Command {
 	return group("finding", "See the flaws of an image, and decide about them", a.findingListCommand(), a.findingTriageCommand())
 }
@@ -122,15 +104,8 @@ func (a *app) findingListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list --image DIGEST", Short: "List the findings of an image, most urgent first", Args: wanted(),
 		Example: "  goldkeep finding list --image sha256:4f7c...\n  goldkeep finding list --image sha256:4f7c... --all -o json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if digest == "" {
-				return usage(cmd, "%s needs --image DIGEST", cmd.CommandPath())
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			i, err := c.Image(cmd.Context(), digest)
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+			i, err := c.Image(ctx, digest)
 			if err != nil {
 				return err
 			}
@@ -143,11 +118,11 @@ func (a *app) findingListCommand() *cobra.Command {
 			}
 			found := slices.DeleteFunc(evidence.Findings, func(f finding.Finding) bool { return f.Hidden != "" && !hidden })
 			return printList(a, found, "findings", func(t *table) { showFindings(t, found) })
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&digest, "image", "", "any digest of the image")
 	cmd.Flags().BoolVar(&hidden, "all", false, "findings that do not count, too, with the reason")
-	return cmd
+	return required(cmd, "image")
 }
 
 func showFindings(t *table, found []finding.Finding) {
@@ -196,7 +171,10 @@ func (a *app) findingTriageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(kept, func(t *table) { showTriages(t, []client.Triage{*kept}) })
+			return a.print(kept, func(t *table) {
+				t.row(triageHead...)
+				showTriage(t, *kept)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -205,7 +183,7 @@ func (a *app) findingTriageCommand() *cobra.Command {
 	f.StringVar(&o.status, "status", "", "not_affected, accepted or fixing")
 	f.StringVar(&o.reason, "reason", "", "why, for those who read it later")
 	f.StringVar(&o.expires, "expires", "30d", "how long it holds: 72h, 30d, 2w; or a date")
-	return cmd
+	return required(cmd, "status", "reason")
 }
 
 func (o triageFlags) triage(cmd *cobra.Command, id string, now time.Time) (client.Triage, error) {
@@ -240,42 +218,27 @@ func parseMoment(text string) (time.Time, error) {
 }
 
 func (a *app) triageCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use: "list", Short: "List the decisions on findings", Args: wanted(),
-		Example: "  goldkeep triage list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Triages(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "decisions", func(t *table) { showTriages(t, items) })
-		},
+	list := listing[client.Triage]{
+		short: "List the decisions on findings", example: "  goldkeep triage list", what: "decisions",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Triage, error) { return c.Triages(ctx) },
+		head: triageHead, rows: showTriage,
 	}
 	remove := &cobra.Command{
 		Use: "remove ID", Short: "Take a decision back; the finding counts again", Args: wanted("ID"),
 		Example: "  goldkeep triage remove t-81f0",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.DeleteTriage(cmd.Context(), args[0]); err != nil {
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := c.DeleteTriage(ctx, args[0]); err != nil {
 				return err
 			}
 			a.note("the decision %s is taken back", args[0])
 			return nil
-		},
+		}),
 	}
-	return group("triage", "See the decisions on findings, and take them back", list, remove)
+	return group("triage", "See the decisions on findings, and take them back", list.command(a), remove)
 }
 
-func showTriages(t *table, items []client.Triage) {
-	t.row("ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON")
-	for _, d := range items {
-		t.row(d.ID, d.Finding, first(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
-	}
+var triageHead = []any{"ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON"}
+
+func showTriage(t *table, d client.Triage) {
+	t.row(d.ID, d.Finding, first(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
 }

@@ -5,6 +5,25 @@ package cli
 
 import "github.com/spf13/cobra"
 
+// helpCommand is cobra's, but for a word that is nothing: that is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command or topic", GroupID: groupOther,
+		Example: "  goldkeep help check\n  goldkeep help exit-codes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return unknown(about, rest[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
 // topics are help texts that belong to no command.
 func topics() []*cobra.Command {
 	return []*cobra.Command{

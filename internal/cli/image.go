@@ -21,42 +21,22 @@ import (
 )
 
 func (a *app) imageCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use: "list", Short: "List the images the server knows or was asked about", Args: wanted(),
-		Example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Images(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "images", func(t *table) {
-				t.row("NAME", "KIND", "STATE", "SCANNED", "DIGEST")
-				for _, i := range items {
-					t.row(i.Name, i.Kind, i.State, i.Scanned, i.ID)
-				}
-			})
-		},
+	list := listing[client.Image]{
+		short:   "List the images the server knows or was asked about",
+		example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'", what: "images",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Image, error) { return c.Images(ctx) },
+		head: []any{"NAME", "KIND", "STATE", "SCANNED", "DIGEST"},
+		rows: func(t *table, i client.Image) { t.row(i.Name, i.Kind, i.State, i.Scanned, i.ID) },
 	}
-	show := &cobra.Command{
-		Use: "show DIGEST", Short: "Show one image and its verdicts", Args: wanted("DIGEST"),
-		Example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			i, err := c.Image(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(i, func(t *table) { showImage(t, i) })
+	show := showing[*client.Image]{
+		use: "show", short: "Show one image and its verdicts",
+		example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
+		ask: func(ctx context.Context, c *client.Client, digest string) (*client.Image, error) {
+			return c.Image(ctx, digest)
 		},
+		fill: showImage,
 	}
-	return group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list, show)
+	return group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list.command(a), show.command(a, "DIGEST"))
 }
 
 func (a *app) imageAddCommand() *cobra.Command {
@@ -68,17 +48,13 @@ func (a *app) imageAddCommand() *cobra.Command {
 			"(these are sent), or a registry reference (the server fetches it itself).",
 		Example: "  goldkeep image add ./app.oci.tar\n  goldkeep image add podman:shop:1.2\n" +
 			"  goldkeep image add ./bin/worker --name worker   # a plain program\n  goldkeep image add registry.example.com/team/shop:1.2",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			added, err := a.addImage(cmd.Context(), c, args[0], name)
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			added, err := a.addImage(ctx, c, args[0], name)
 			if err != nil {
 				return err
 			}
 			return a.print(added, func(t *table) { showImage(t, added) })
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "the name to show for it; default: IMAGE")
 	return cmd
@@ -95,18 +71,27 @@ func (a *app) addImage(ctx context.Context, c *client.Client, ref, name string) 
 	defer func() { _ = content.Close() }()
 	a.note("sending %s to %s", ref, c.Addr())
 	// What goes wrong on this side explains more than the server's half of it.
-	var broken atomic.Pointer[error]
-	added, err := c.AddImage(ctx, first(name, ref), readerFunc(func(p []byte) (int, error) {
-		n, err := content.Read(p)
-		if err != nil && !errors.Is(err, io.EOF) {
-			broken.Store(&err)
-		}
-		return n, err
-	}))
-	if cause := broken.Load(); err != nil && cause != nil {
+	sent := &watched{from: content}
+	added, err := c.AddImage(ctx, first(name, ref), sent)
+	if cause := sent.broken.Load(); err != nil && cause != nil {
 		return nil, *cause
 	}
 	return added, err
+}
+
+// watched remembers how reading went wrong.
+type watched struct {
+	from   io.Reader
+	broken atomic.Pointer[error]
+}
+
+// Read implements io.Reader.
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.broken.Store(&err)
+	}
+	return n, err
 }
 
 // imageContent opens what is to be sent; nil means that ref is a registry

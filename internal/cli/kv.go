@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,22 @@ import (
 func (a *app) kvCommand() *cobra.Command {
 	return group("kv", "Read and write secrets (KV version 2)",
 		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand())
+}
+
+// onSecret makes what a command does of a function that works on one place of the
+// server, given as MOUNT/PATH; wholeMount allows MOUNT alone.
+func (a *app) onSecret(wholeMount bool, do func(ctx context.Context, c *client.Client, mount, path string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		mount, path, err := kvPath(cmd, args[0], wholeMount)
+		if err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), c, mount, path)
+	}
 }
 
 // kvPath splits MOUNT/PATH.
@@ -44,21 +61,13 @@ func (a *app) kvGetCommand() *cobra.Command {
 		Use: "get MOUNT/PATH", Short: "Show a secret, or one field of it", Args: wanted("MOUNT/PATH"),
 		Long:    "Show a secret, or one field of it. With --field the value is written as it is, byte\nfor byte; on a terminal a line break follows.",
 		Example: "  goldkeep kv get secret/app\n  goldkeep kv get secret/app --field tls.key > tls.key",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			mount, path, err := kvPath(cmd, args[0], false)
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			fields, version, err := c.Secret(cmd.Context(), mount, path)
+		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
+			fields, version, err := c.Secret(ctx, mount, path)
 			if err != nil {
 				return err
 			}
 			if field != "" {
-				return a.printField(args[0], field, fields)
+				return a.printField(mount+"/"+path, field, fields)
 			}
 			s := kvSecret{Path: mount + "/" + path, Version: version, Data: fields}
 			return a.print(s, func(t *table) {
@@ -67,7 +76,7 @@ func (a *app) kvGetCommand() *cobra.Command {
 					t.row(name, plainText(fields[name]))
 				}
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&field, "field", "", "only the value of this field")
 	return cmd
@@ -192,16 +201,8 @@ func (a *app) kvListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list MOUNT[/PATH]", Short: "List the secrets in a folder; names that end in / are folders", Args: wanted("MOUNT[/PATH]"),
 		Example: "  goldkeep kv list secret\n  goldkeep kv list secret/team",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			mount, path, err := kvPath(cmd, args[0], true)
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			names, err := c.ListSecrets(cmd.Context(), mount, path)
+		RunE: a.onSecret(true, func(ctx context.Context, c *client.Client, mount, path string) error {
+			names, err := c.ListSecrets(ctx, mount, path)
 			var answer *client.Error
 			if errors.As(err, &answer) && answer.Kind == "not_found" && answer.Message == "" {
 				names, err = nil, nil
@@ -209,12 +210,12 @@ func (a *app) kvListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(a, names, "secrets in "+args[0], func(t *table) {
+			return printList(a, names, "secrets in "+mount+"/"+path, func(t *table) {
 				for _, n := range names {
 					t.row(n)
 				}
 			})
-		},
+		}),
 	}
 }
 
@@ -225,25 +226,17 @@ func (a *app) kvDeleteCommand() *cobra.Command {
 		Long: "Delete the newest version of a secret, or all of it. A deleted version can be brought\n" +
 			"back with the API (undelete); with --all nothing is left.",
 		Example: "  goldkeep kv delete secret/app\n  goldkeep kv delete secret/app --all",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			mount, path, err := kvPath(cmd, args[0], false)
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.DeleteSecret(cmd.Context(), mount, path, all); err != nil {
+		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
+			if err := c.DeleteSecret(ctx, mount, path, all); err != nil {
 				return err
 			}
 			what := "the newest version"
 			if all {
 				what = "every version"
 			}
-			fmt.Fprintf(a.Err, "goldkeep: %s of %s is deleted\n", what, args[0])
+			fmt.Fprintf(a.Err, "goldkeep: %s of %s is deleted\n", what, mount+"/"+path)
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every version and the metadata, for good")
 	return cmd

@@ -4,10 +4,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,205 +15,78 @@ import (
 )
 
 func (a *app) environmentCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use: "list", Short: "List the environments of the server", Args: wanted(),
-		Example: "  goldkeep environment list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Environments(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "environments", func(t *table) {
-				t.row("NAME", "OWNER", "CONTACT", "AFTER", "ON FAIL")
-				for _, e := range items {
-					t.row(e.Name, e.Owner, e.Contact, e.After, e.OnFail)
-				}
-			})
-		},
+	list := listing[client.Environment]{
+		short: "List the environments of the server", example: "  goldkeep environment list", what: "environments",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Environment, error) { return c.Environments(ctx) },
+		head: []any{"NAME", "OWNER", "CONTACT", "AFTER", "ON FAIL"},
+		rows: func(t *table, e client.Environment) { t.row(e.Name, e.Owner, e.Contact, e.After, e.OnFail) },
 	}
-	show := &cobra.Command{
-		Use: "show NAME", Short: "Show an environment with its rules", Args: wanted("NAME"),
-		Example: "  goldkeep environment show prod",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			e, err := c.Environment(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(e, func(t *table) {
-				t.row("name", e.Name)
-				t.row("owner", e.Owner)
-				t.row("contact", e.Contact)
-				t.row("after", e.After)
-				t.row("on fail", e.OnFail)
-				t.rules("admit", e.Admit)
-				t.rules("retain", e.Retain)
-			})
+	show := showing[*client.Environment]{
+		use: "show", short: "Show an environment with its rules", example: "  goldkeep environment show prod",
+		ask: func(ctx context.Context, c *client.Client, name string) (*client.Environment, error) {
+			return c.Environment(ctx, name)
 		},
+		fill: func(t *table, e *client.Environment) { t.fields(e) },
 	}
-	return group("environment", "See the environments and their rules", list, show)
+	return group("environment", "See the environments and their rules", list.command(a), show.command(a, "NAME"))
 }
 
 func (a *app) goldenCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use: "list", Short: "List the golden images and what stands in their channels", Args: wanted(),
-		Example: "  goldkeep golden list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
+	list := listing[client.Golden]{
+		short: "List the golden images and what stands in their channels", example: "  goldkeep golden list", what: "golden images",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Golden, error) { return c.Goldens(ctx) },
+		head: []any{"NAME", "OWNER", "CHANNEL", "DIGEST"},
+		rows: func(t *table, g client.Golden) {
+			if len(g.Channels) == 0 {
+				t.row(g.Name, g.Owner, "", "")
 			}
-			items, err := c.Goldens(cmd.Context())
-			if err != nil {
-				return err
+			for _, channel := range sortedKeys(g.Channels) {
+				t.row(g.Name, g.Owner, channel, g.Channels[channel])
 			}
-			return printList(a, items, "golden images", func(t *table) {
-				t.row("NAME", "OWNER", "CHANNEL", "DIGEST")
-				for _, g := range items {
-					if len(g.Channels) == 0 {
-						t.row(g.Name, g.Owner, "", "")
-					}
-					for _, channel := range sortedKeys(g.Channels) {
-						t.row(g.Name, g.Owner, channel, g.Channels[channel])
-					}
-				}
-			})
 		},
 	}
-	return group("golden", "See the golden images", list)
+	return group("golden", "See the golden images", list.command(a))
 }
 
 func (a *app) workloadCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use: "list", Short: "List the workloads", Args: wanted(),
-		Example: "  goldkeep workload list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Workloads(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "workloads", func(t *table) {
-				t.row("NAME", "ENVIRONMENT", "OWNER", "GOLDEN", "CHANNEL", "SECRETS")
-				for _, w := range items {
-					t.row(w.Name, w.Environment, w.Owner, w.Image.Golden, w.Image.Channel, len(w.Secrets))
-				}
-			})
+	list := listing[client.Workload]{
+		short: "List the workloads", example: "  goldkeep workload list", what: "workloads",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Workload, error) { return c.Workloads(ctx) },
+		head: []any{"NAME", "ENVIRONMENT", "OWNER", "GOLDEN", "CHANNEL", "SECRETS"},
+		rows: func(t *table, w client.Workload) {
+			t.row(w.Name, w.Environment, w.Owner, w.Image.Golden, w.Image.Channel, len(w.Secrets))
 		},
 	}
-	show := &cobra.Command{
-		Use: "show NAME", Short: "Show a workload and the secrets it needs", Args: wanted("NAME"),
-		Example: "  goldkeep workload show shop",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			w, err := c.Workload(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(w, func(t *table) { showWorkload(t, w) })
+	show := showing[*client.Workload]{
+		use: "show", short: "Show a workload and the secrets it needs", example: "  goldkeep workload show shop",
+		ask: func(ctx context.Context, c *client.Client, name string) (*client.Workload, error) {
+			return c.Workload(ctx, name)
 		},
+		fill: func(t *table, w *client.Workload) { t.fields(w) },
 	}
-	return group("workload", "See the workloads", list, show)
-}
-
-func showWorkload(t *table, w *client.Workload) {
-	t.row("name", w.Name)
-	t.row("environment", w.Environment)
-	t.row("owner", strings.TrimSpace(w.Owner+" "+w.Contact))
-	t.row("golden image", w.Image.Golden)
-	t.row("channel", w.Image.Channel)
-	t.row("nodes", first(strings.Join(w.Nodes, ", "), "any"))
-	if w.User != nil {
-		t.row("user", strconv.Itoa(*w.User))
-	}
-	for _, s := range w.Secrets {
-		from := s.Mount + "/" + s.KV
-		if s.Field != "" {
-			from += " field " + s.Field
-		}
-		to := "file " + s.File
-		if s.File == "" {
-			to = "environment " + s.Env
-		}
-		t.row("secret", from+" -> "+to)
-	}
-	if w.OnChange.Signal != "" {
-		t.row("on change", w.OnChange.Signal)
-	}
+	return group("workload", "See the workloads", list.command(a), show.command(a, "NAME"))
 }
 
 func (a *app) instanceCommand() *cobra.Command {
 	var ended bool
-	list := &cobra.Command{
-		Use: "list", Short: "List what runs, and what may keep its secrets until when", Args: wanted(),
-		Example: "  goldkeep instance list\n  goldkeep instance list --all -o json   # those that ended too",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.Instances(cmd.Context(), ended)
-			if err != nil {
-				return err
-			}
-			return printList(a, items, "instances", func(t *table) {
-				t.row("ID", "WORKLOAD", "ENVIRONMENT", "NODE", "STATE", "UNTIL", "REASON")
-				for _, i := range items {
-					t.row(i.ID, i.Workload, i.Environment, i.Node, i.State, i.Until, i.Reason)
-				}
-			})
+	list := listing[client.Instance]{
+		short:   "List what runs, and what may keep its secrets until when",
+		example: "  goldkeep instance list\n  goldkeep instance list --all -o json   # those that ended too", what: "instances",
+		ask:  func(ctx context.Context, c *client.Client) ([]client.Instance, error) { return c.Instances(ctx, ended) },
+		head: []any{"ID", "WORKLOAD", "ENVIRONMENT", "NODE", "STATE", "UNTIL", "REASON"},
+		rows: func(t *table, i client.Instance) {
+			t.row(i.ID, i.Workload, i.Environment, i.Node, i.State, i.Until, i.Reason)
 		},
-	}
+	}.command(a)
 	list.Flags().BoolVar(&ended, "all", false, "instances that are gone, too")
-	show := &cobra.Command{
-		Use: "show ID", Short: "Show one instance", Args: wanted("ID"),
-		Example: "  goldkeep instance show i-4f7c",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			i, err := c.Instance(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(i, func(t *table) { showInstance(t, i) })
+	show := showing[*client.Instance]{
+		use: "show", short: "Show one instance", example: "  goldkeep instance show i-4f7c",
+		ask: func(ctx context.Context, c *client.Client, id string) (*client.Instance, error) {
+			return c.Instance(ctx, id)
 		},
+		fill: func(t *table, i *client.Instance) { t.fields(i) },
 	}
-	return group("instance", "See what runs and has an identity", list, show)
-}
-
-func showInstance(t *table, i *client.Instance) {
-	t.row("id", i.ID)
-	t.row("workload", i.Workload)
-	t.row("environment", i.Environment)
-	t.row("owner", i.Owner)
-	t.row("node", i.Node)
-	t.row("image", i.Image)
-	t.row("kind", i.Kind)
-	if i.Container != "" {
-		t.row("container", i.Container)
-	}
-	t.row("uid", i.UID)
-	t.row("state", i.State)
-	t.row("reason", i.Reason)
-	t.row("until", i.Until)
-	t.row("since", i.Created)
-	t.row("expires", i.Expires)
-	t.row("spiffe id", i.SPIFFEID)
+	return group("instance", "See what runs and has an identity", list, show.command(a, "ID"))
 }
 
 func (a *app) nodeCommand() *cobra.Command {
@@ -224,12 +96,8 @@ func (a *app) nodeCommand() *cobra.Command {
 		Long: "Make a token for the agent of a node. The token is shown once and kept nowhere.\n" +
 			"Whoever has it may ask for the identities of the workloads on that node.",
 		Example: "  goldkeep node enrol web-1 --out node.token   # a file only you can read\n  goldkeep node enrol web-1 | ssh web-1 'umask 077; cat > node.token'",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			n, err := c.EnrolNode(cmd.Context(), args[0])
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			n, err := c.EnrolNode(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -245,7 +113,7 @@ func (a *app) nodeCommand() *cobra.Command {
 			}
 			_, err = fmt.Fprintln(a.Out, n.Token)
 			return err
-		},
+		}),
 	}
 	enrol.Flags().StringVar(&out, "out", "", "write the token to this file (mode 0600) instead of standard output")
 	return group("node", "Enrol the machines workloads run on", enrol)

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,35 +18,26 @@ import (
 
 func (a *app) operatorCommand() *cobra.Command {
 	status := &cobra.Command{
-		Use: "status", Short: "Show whether the server is initialized and unsealed", Args: wanted(),
-		Long:    "Show whether the server is initialized and unsealed. The exit code is 5 while it is sealed.",
+		Use: "status", Short: "Show whether the server is initialized and unsealed (exit code 5 while it is not)", Args: wanted(),
 		Example: "  goldkeep operator status",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			s, err := c.SealStatus(cmd.Context())
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+			s, err := c.SealStatus(ctx)
 			if err != nil {
 				return err
 			}
 			return a.showSeal(s)
-		},
+		}),
 	}
 	seal := &cobra.Command{
 		Use: "seal", Short: "Have the server forget its keys: no secret is given out until it is unsealed", Args: wanted(),
 		Example: "  goldkeep operator seal",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.Seal(cmd.Context()); err != nil {
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+			if err := c.Seal(ctx); err != nil {
 				return err
 			}
 			a.note("the server at %s is sealed", c.Addr())
 			return nil
-		},
+		}),
 	}
 	return group("operator", "Initialize, unseal and seal the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status)
 }
@@ -126,11 +118,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 			"otherwise shares are read from standard input, one a line. Never write a share on the\n" +
 			"command line.",
 		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			in := a.secretInput()
 			var status *client.SealStatus
 			for status == nil || status.Sealed {
@@ -141,7 +129,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 				if err != nil || share == "" {
 					return noInput("key share", err)
 				}
-				if status, err = c.Unseal(cmd.Context(), share); err != nil {
+				if status, err = c.Unseal(ctx, share); err != nil {
 					return err
 				}
 				if in.interactive() {
@@ -149,7 +137,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 				}
 			}
 			return a.showSeal(status)
-		},
+		}),
 	}
 }
 
@@ -167,16 +155,12 @@ func (a *app) loginCommand() *cobra.Command {
 			"tried on the server, and written to ~/.goldkeep-token, which only you can read.\n" +
 			"GOLDKEEP_TOKEN and --token-file go before it.",
 		Example: "  goldkeep login\n  pass goldkeep/token | goldkeep login",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			token, err := a.secretInput().next("token")
 			if err != nil || token == "" {
 				return noInput("token", err)
 			}
-			self, err := c.WithToken(token).LookupSelf(cmd.Context())
+			self, err := c.WithToken(token).LookupSelf(ctx)
 			if err != nil {
 				return err
 			}
@@ -189,6 +173,6 @@ func (a *app) loginCommand() *cobra.Command {
 				a.warn("GOLDKEEP_TOKEN or VAULT_TOKEN is set and goes before it")
 			}
 			return nil
-		},
+		}),
 	}
 }

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +32,7 @@ func (a *app) planCommand() *cobra.Command {
 			"the kinds Environment, GoldenImage, Workload and Policy.",
 		Example: "  goldkeep plan -f goldkeep/\n  goldkeep plan -f prod.yaml --prune   # what is not in the files would go",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := a.readDocuments(cmd, o)
+			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
 			}
@@ -48,8 +47,7 @@ func (a *app) planCommand() *cobra.Command {
 			return a.showPlan(plan, true)
 		},
 	}
-	o.addFlags(cmd)
-	return cmd
+	return o.addFlags(cmd)
 }
 
 func (a *app) applyCommand() *cobra.Command {
@@ -60,7 +58,7 @@ func (a *app) applyCommand() *cobra.Command {
 			"terminal the changes are shown first, and you are asked.",
 		Example: "  goldkeep apply -f goldkeep/\n  goldkeep apply -f goldkeep/ --prune --yes   # in a pipeline\n  cat prod.yaml | goldkeep apply -f - --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := a.readDocuments(cmd, o)
+			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
 			}
@@ -80,14 +78,14 @@ func (a *app) applyCommand() *cobra.Command {
 			return a.showPlan(plan, false)
 		},
 	}
-	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
-	return cmd
+	return o.addFlags(cmd)
 }
 
-func (o *changes) addFlags(cmd *cobra.Command) {
+func (o *changes) addFlags(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringArrayVarP(&o.files, "file", "f", nil, "a file, a folder of *.yaml files, or - for standard input; may be given again")
 	cmd.Flags().BoolVar(&o.prune, "prune", false, "remove what is on the server and not in the files")
+	return required(cmd, "file")
 }
 
 // agree shows what would change and asks. Where nobody can be asked, --yes is
@@ -113,13 +111,10 @@ func (a *app) agree(cmd *cobra.Command, c *client.Client, request client.PlanReq
 
 // readDocuments reads and checks the files here, so that a slip shows before a
 // server is asked, and returns their text.
-func (a *app) readDocuments(cmd *cobra.Command, o changes) (client.PlanRequest, error) {
-	if len(o.files) == 0 {
-		return client.PlanRequest{}, usage(cmd, "%s needs -f FILE, FOLDER or -", cmd.CommandPath())
-	}
+func (a *app) readDocuments(o changes) (client.PlanRequest, error) {
 	stdin := ""
 	if slices.Contains(o.files, "-") {
-		text, err := io.ReadAll(io.LimitReader(contextReader(cmd.Context(), a.In), manifest.MaxBytes+1))
+		text, err := io.ReadAll(io.LimitReader(a.In, manifest.MaxBytes+1))
 		if err != nil {
 			return client.PlanRequest{}, fault.New(fault.Invalid, "read standard input: %w", err)
 		}
@@ -149,28 +144,8 @@ func (a *app) readDocuments(cmd *cobra.Command, o changes) (client.PlanRequest, 
 	return request, nil
 }
 
-// readerFunc is a reader made of a function.
-type readerFunc func([]byte) (int, error)
-
-// Read implements io.Reader.
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-// contextReader stops when its context is done.
-func contextReader(ctx context.Context, r io.Reader) io.Reader {
-	return readerFunc(func(p []byte) (int, error) {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		return r.Read(p)
-	})
-}
-
 func (a *app) showPlan(plan *client.Plan, would bool) error {
-	if a.output == "json" {
-		return writeJSON(a.Out, plan)
-	}
-	writePlan(a.Out, plan, would)
-	return nil
+	return a.print(plan, func(t *table) { writePlan(t.w, plan, would) })
 }
 
 // tally counts changes by what happens.

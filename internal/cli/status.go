@@ -6,6 +6,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -29,12 +31,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: "Show how the server is. Without a token that may see more, only the seal is shown.\n" +
 			"The exit code is 5 where the server is sealed or does not answer.",
 		Example: "  goldkeep status\n  goldkeep status -o json | jq .instances",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			o, err := look(cmd.Context(), c)
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+			o, err := look(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -45,7 +43,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return answered{exitUnavailable}
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -59,17 +57,15 @@ func look(ctx context.Context, c *client.Client) (*overview, error) {
 	if seal.Sealed || !seal.Initialized {
 		return o, nil
 	}
-	if o.Advisories, err = c.Advisories(ctx); err != nil {
-		if client.KindOf(err) == fault.Denied.String() {
-			return o, nil
-		}
-		return nil, err
+	o.Advisories, err = c.Advisories(ctx)
+	var instances []client.Instance
+	if err == nil {
+		instances, err = c.Instances(ctx, false)
 	}
-	instances, err := c.Instances(ctx, false)
+	if client.KindOf(err) == fault.Denied.String() {
+		return o, nil
+	}
 	if err != nil {
-		if client.KindOf(err) == fault.Denied.String() {
-			return o, nil
-		}
 		return nil, err
 	}
 	o.Instances = map[string]int{}
@@ -116,4 +112,34 @@ func ago(d time.Duration) string {
 		return fmt.Sprintf("%d hours ago", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
+// build is what "version" answers.
+type build struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// Version is the version of this build, from what the Go tool stamped into it;
+// "devel" where it stamped nothing.
+func Version() string { return thisBuild().Version }
+
+func thisBuild() build {
+	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		b.Version = first(strings.Trim(info.Main.Version, "()"), b.Version)
+	}
+	return b
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the version of this program", Args: wanted(),
+		Example: "  goldkeep version",
+		RunE: func(*cobra.Command, []string) error {
+			b := thisBuild()
+			return a.print(b, func(t *table) { t.fields(b) })
+		},
+	}
 }

@@ -1,7 +1,10 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Command docs writes docs/cli, a page for each command:
+//
+//	go run ./hack/docs docs/cli
+package main
 
 import (
 	"fmt"
@@ -12,27 +15,38 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/cli"
 )
 
-// docsCommand writes the reference in docs/cli; hidden, for it is of use to those
-// who build Goldkeep only.
-func (a *app) docsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "docs FOLDER", Short: "Write the reference of all commands as Markdown", Args: wanted("FOLDER"), Hidden: true,
-		Example: "  goldkeep docs docs/cli",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return fault.New(fault.Invalid, "write reference: %w", err)
-			}
-			var index strings.Builder
-			index.WriteString("# Commands\n\nMade by `go generate ./cmd/goldkeep`; do not edit.\n\n| command | what it does |\n|---|---|\n")
-			if err := writePages(cmd.Root(), args[0], &index); err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(args[0], "README.md"), []byte(index.String()), 0o644)
-		},
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./hack/docs FOLDER")
+		os.Exit(2)
 	}
+	if err := write(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "docs:", err)
+		os.Exit(1)
+	}
+}
+
+// root is the whole command line, as cmd/goldkeep wires it.
+func root() *cobra.Command {
+	return cli.Root(cli.IO{Getenv: func(string) string { return "" }}, cli.Doors{
+		// Server: server.Command, Agent: agent.Command, Run: agent.RunCommand
+	})
+}
+
+// write writes the pages and their index.
+func write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var index strings.Builder
+	index.WriteString("# Commands\n\nMade by `go run ./hack/docs docs/cli`; do not edit.\n\n| command | what it does |\n|---|---|\n")
+	if err := writePages(root(), dir, &index); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(index.String()), 0o644)
 }
 
 // writePages writes the page of a command and of all below it.
@@ -40,7 +54,7 @@ func writePages(cmd *cobra.Command, dir string, index *strings.Builder) error {
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "_") + ".md"
 	fmt.Fprintf(index, "| [%s](%s) | %s |\n", cmd.CommandPath(), name, cmd.Short)
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(docPage(cmd)), 0o644); err != nil {
-		return fault.New(fault.Invalid, "write reference: %w", err)
+		return err
 	}
 	for _, c := range cmd.Commands() {
 		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
