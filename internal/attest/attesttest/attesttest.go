@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,16 +25,30 @@ import (
 // patience is how long a test waits for something that must happen.
 const patience = 30 * time.Second
 
-// Build compiles the Go program in a folder into a static binary.
+// built keeps programs compiled before: linking takes seconds.
+var built sync.Map // folder -> []byte
+
+// Build compiles the Go program in a folder into a static binary of the test's own.
 func Build(t *testing.T, folder string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), filepath.Base(folder))
+	if program, ok := built.Load(folder); ok {
+		if err := os.WriteFile(out, program.([]byte), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
 	build := exec.Command("go", "build", "-o", out, ".")
 	build.Dir = folder
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", folder, err, text)
 	}
+	program, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	built.Store(folder, program)
 	return out
 }
 
