@@ -26,7 +26,7 @@ type Request struct {
 	Body    io.Reader                  // the raw body, only for paths the engine declared as streaming
 	Query   map[string][]string
 	Subject *auth.Subject // nil only on unauthenticated paths
-	Token   string        // the clear token: engine/token and cubbyhole only
+	Token   string        // the clear token: for fixed engines only (sys, token, api)
 	Remote  string        // peer address without port, or "unix"
 	Now     time.Time     // the store's clock
 	WrapTTL time.Duration // how long the answer will be wrapped; 0: not at all

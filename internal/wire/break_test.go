@@ -296,6 +296,43 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// TestSealingUnderLoad seals and unseals while others read and write: each gets
+// the right answer or is told that the server is sealed, nothing between.
+func TestSealingUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.ok("POST", "secret/data/a", w.root, `{"data":{"k":"value"}}`)
+	var done atomic.Bool
+	var right atomic.Int64
+	var all sync.WaitGroup
+	for n := range 8 {
+		all.Go(func() {
+			for !done.Load() {
+				method, path, body, want := "GET", "secret/data/a", "", `"k":"value"`
+				if n%2 == 0 {
+					method, path, body, want = "POST", fmt.Sprintf("secret/data/w%d", n), `{"data":{}}`, `"version":`
+				}
+				status, answer := w.do(method, path, w.root, body)
+				switch {
+				case status == 200 && bytes.Contains(answer, []byte(want)):
+					right.Add(1)
+				case status != 503 || !bytes.Contains(answer, []byte("Vault is sealed")):
+					t.Errorf("%s: %d %s", method, status, answer)
+				}
+			}
+		})
+	}
+	for range 10 {
+		before := right.Load()
+		for right.Load() < before+20 {
+			w.ok("GET", "sys/seal-status", "", "")
+		}
+		w.ok("PUT", "sys/seal", w.root, "")
+		w.unseal()
+	}
+	done.Store(true)
+	all.Wait()
+}
+
 func TestLimitedUses(t *testing.T) {
 	w := newWorld(t)
 	tok := w.token(`path "secret/*" { capabilities = ["read"] }`, `,"num_uses":3`)
