@@ -182,7 +182,11 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 	if !o.noCache {
 		deps.Layers = scan.FileCache(a.layerFolder())
 	}
-	return scan.Scan(ctx, img, deps)
+	found, err = scan.Scan(ctx, img, deps)
+	if fault.Is(err, fault.TooLarge) && fault.HintOf(err) == "" {
+		err = fault.New(fault.TooLarge, "%w", err).WithHint("if that is as it should be, raise the limit: goldkeep check --help lists the --max flags")
+	}
+	return found, err
 }
 
 // stale is how old the advisory database may be before check says so.
