@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/goldkeep/goldkeep/internal/agent"
 	"github.com/goldkeep/goldkeep/internal/cli"
 	"github.com/goldkeep/goldkeep/internal/server"
 )
@@ -43,5 +42,5 @@ func terminal() cli.IO {
 
 // doors are the commands other rooms make.
 func doors() cli.Doors {
-	return cli.Doors{Server: server.Command, Agent: agent.Command, Run: agent.RunCommand}
+	return cli.Doors{Server: server.Command, Agent: agentCommand, Run: runCommand}
 }

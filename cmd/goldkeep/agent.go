@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package main
 
 import (
 	"context"
@@ -16,20 +16,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/agent"
 	"github.com/goldkeep/goldkeep/internal/attest"
 	"github.com/goldkeep/goldkeep/internal/attest/podman"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Ended is the exit code of the program "goldkeep run" ran: nothing is to be
+// ended is the exit code of the program "goldkeep run" ran: nothing is to be
 // said about it.
-type Ended int
+type ended int
 
 // Error implements error.
-func (e Ended) Error() string { return fmt.Sprintf("the program ended with %d", int(e)) }
+func (e ended) Error() string { return fmt.Sprintf("the program ended with %d", int(e)) }
 
 // ExitCode is what goldkeep itself should exit with.
-func (e Ended) ExitCode() int { return int(e) }
+func (e ended) ExitCode() int { return int(e) }
 
 // flags are the settings of "goldkeep agent".
 type flags struct {
@@ -49,8 +50,8 @@ func defaultRuntime() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("goldkeep-%d", os.Getuid()))
 }
 
-// DefaultSocket is where workloads find the agent.
-func DefaultSocket() string {
+// defaultSocket is where workloads find the agent.
+func defaultSocket() string {
 	if s := os.Getenv("GOLDKEEP_AGENT_SOCKET"); s != "" {
 		return s
 	}
@@ -60,8 +61,8 @@ func DefaultSocket() string {
 // podmanSocket is where podman's service usually is.
 const podmanSocket = "/run/podman/podman.sock"
 
-// Command is "goldkeep agent".
-func Command() *cobra.Command {
+// agentCommand is "goldkeep agent".
+func agentCommand() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -83,7 +84,7 @@ It needs the token of this node: goldkeep node enrol NAME --out FILE`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.node, "node", strings.ToLower(host), "name of this machine, as enrolled")
 	fl.StringVar(&f.tokenFile, "node-token-file", "", "file with the node's token (environment: GOLDKEEP_TOKEN)")
-	fl.StringVar(&f.socket, "socket", DefaultSocket(), "unix socket workloads come to")
+	fl.StringVar(&f.socket, "socket", defaultSocket(), "unix socket workloads come to")
 	fl.StringVar(&f.files, "files", filepath.Join(defaultRuntime(), "files"), "folder, in memory, for the secrets of plain processes")
 	fl.StringVar(&f.podman, "podman-socket", "", `podman's service (default `+podmanSocket+` where it is there; "none" for no podman)`)
 	fl.BoolVar(&f.insecureDisk, "insecure-disk", false, "let --files be on a disk, where secrets may outlive a power cut")
@@ -97,8 +98,8 @@ func runAgent(cmd *cobra.Command, f flags) error {
 	if err != nil {
 		return err
 	}
-	a, err := New(Options{
-		Socket: f.socket, Files: f.files, InsecureDisk: f.insecureDisk, Node: f.node, Server: NewRemote(server, f.node),
+	a, err := agent.New(agent.Options{
+		Socket: f.socket, Files: f.files, InsecureDisk: f.insecureDisk, Node: f.node, Server: agent.NewRemote(server, f.node),
 		Runtimes: f.runtimes(log), NoProcesses: f.noProcesses, Log: log,
 	})
 	if err != nil {
@@ -167,9 +168,9 @@ func keepToken(ctx context.Context, c *client.Client, log *slog.Logger) {
 	}
 }
 
-// RunCommand is "goldkeep run".
-func RunCommand() *cobra.Command {
-	o := LaunchOptions{}
+// runCommand is "goldkeep run".
+func runCommand() *cobra.Command {
+	o := agent.LaunchOptions{}
 	cmd := &cobra.Command{
 		Use:   "run -- PROGRAM [ARGUMENT]...",
 		Short: "Run a program with its secrets as environment variables",
@@ -182,17 +183,17 @@ program gets a signal; when its identity is taken back it is ended.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Args, o.Env = args, os.Environ()
 			o.Stdin, o.Stdout, o.Stderr = io.Reader(os.Stdin), os.Stdout, os.Stderr
-			exit, err := Launch(cmd.Context(), o)
+			exit, err := agent.Launch(cmd.Context(), o)
 			if err == nil && exit != 0 {
-				err = Ended(exit)
+				err = ended(exit)
 			}
 			return err
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&o.Socket, "socket", DefaultSocket(), "the agent's unix socket")
+	fl.StringVar(&o.Socket, "socket", defaultSocket(), "the agent's unix socket")
 	fl.StringVar(&o.Signal, "signal", "", `signal when a secret changes (default: what the workload says, else SIGHUP; "none")`)
-	fl.StringVar(&o.OnRevoke, "on-revoke", OnRevokeStop, "what happens when the identity is taken back: "+OnRevokeStop+" or "+OnRevokeSignal)
+	fl.StringVar(&o.OnRevoke, "on-revoke", agent.OnRevokeStop, "what happens when the identity is taken back: "+agent.OnRevokeStop+" or "+agent.OnRevokeSignal)
 	fl.DurationVar(&o.Grace, "grace", 10*time.Second, "time from SIGTERM to SIGKILL")
 	fl.DurationVar(&o.Wait, "wait", 0, "how long to wait for the agent and for admission, at most 1m")
 	return cmd
