@@ -17,7 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/server"
 )
 
-//go:generate go run ../../hack/docs ../../docs/cli
+//go:generate go test . -run TestReference -update
 
 func main() {
 	os.Exit(run())
@@ -32,7 +32,7 @@ func run() int {
 
 // terminal is this process's standard streams.
 func terminal() cli.IO {
-	std := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+	std := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: server.Version}
 	std.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
 		std.Width = width

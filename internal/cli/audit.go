@@ -54,7 +54,7 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 				}
 			})
 			if err == nil && !v.Sound {
-				return answered{exitFailed}
+				return answered(exitFailed)
 			}
 			return err
 		},

@@ -53,7 +53,7 @@ on the same base is checked at once.`,
 		Example: `  goldkeep check ./app.oci.tar
   goldkeep check podman:shop:1.2 -f environments/ --env prod
   goldkeep check registry.example.com/team/shop:1.2 -o sarif > goldkeep.sarif
-  goldkeep check ./app.oci.tar -o json | jq '.evidence.findings[].id'`,
+  goldkeep check ./app.oci.tar -o json | jq -r '.findings[].id'`,
 		Annotations: map[string]string{formats: "cyclonedx spdx sarif"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.check(cmd, args[0], o)
@@ -94,12 +94,12 @@ func (a *app) check(cmd *cobra.Command, ref string, o checkFlags) error {
 		return err
 	}
 	judged := verdict.Evaluate(*environment, evidence, now)
-	result := report.Result{Evidence: evidence, Verdict: &judged, Time: now, Version: Version()}
+	result := report.Result{Evidence: evidence, Verdict: &judged, Time: now, Version: a.version().Version}
 	if err := report.Write(a.Out, a.output, result, a.tableOptions(o)); err != nil {
 		return err
 	}
 	if !judged.Admitted() {
-		return answered{exitRefused}
+		return answered(exitRefused)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type IO struct {
 	Terminal bool // Err is a terminal: progress and questions may be shown
 	Width    int  // of the terminal, in characters; 0: not known
 	Getenv   func(string) string
+	Version  string // of this build; "": what the Go tool stamped into it
 }
 
 // Doors make the commands that other rooms offer. A nil one is left out.
@@ -130,8 +131,24 @@ func addDoors(root *cobra.Command, doors Doors) {
 		if d.make != nil {
 			c := d.make()
 			c.GroupID = d.group
+			strictArgs(c)
 			root.AddCommand(c)
 		}
+	}
+}
+
+// strictArgs makes wrong arguments of a door's commands usage errors.
+func strictArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage(cmd, "%s", err.Error())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		strictArgs(sub)
 	}
 }
 

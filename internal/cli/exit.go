@@ -63,10 +63,19 @@ func unknown(cmd *cobra.Command, word string) error {
 
 // answered is an error whose text stands in the answer already: only the exit
 // code is left to say.
-type answered struct{ code int }
+type answered int
 
 // Error implements error.
-func (e answered) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+func (e answered) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// ExitCode implements silent.
+func (e answered) ExitCode() int { return int(e) }
+
+// silent is an error that says nothing but an exit code; "goldkeep run" has one too.
+type silent interface {
+	error
+	ExitCode() int
+}
 
 // wanted checks the number of arguments; names say what they are: "IMAGE",
 // "[ID]", "FILE...".
@@ -104,9 +113,9 @@ type failure struct {
 
 // fail shows an error and returns the exit code for it.
 func (a *app) fail(ctx context.Context, err error) int {
-	var done answered
+	var done silent
 	if errors.As(err, &done) {
-		return done.code
+		return done.ExitCode()
 	}
 	var child interface{ ExitCode() int } // of "goldkeep run": the program has said what there was to say
 	if errors.As(err, &child) {

@@ -35,7 +35,7 @@ func (a *app) verdictCommand() *cobra.Command {
 				return err
 			}
 			if v.Admit.Answer != string(verdict.Yes) {
-				return answered{exitRefused}
+				return answered(exitRefused)
 			}
 			return nil
 		}),

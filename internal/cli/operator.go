@@ -46,7 +46,7 @@ func (a *app) operatorCommand() *cobra.Command {
 func (a *app) showSeal(s *client.SealStatus) error {
 	err := a.print(s, func(t *table) { sealRows(t, s) })
 	if err == nil && (s.Sealed || !s.Initialized) {
-		return answered{exitUnavailable}
+		return answered(exitUnavailable)
 	}
 	return err
 }

@@ -40,7 +40,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			if o.Seal.Sealed || !o.Seal.Initialized {
-				return answered{exitUnavailable}
+				return answered(exitUnavailable)
 			}
 			return nil
 		}),
@@ -121,13 +121,9 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
-// Version is the version of this build, from what the Go tool stamped into it;
-// "devel" where it stamped nothing.
-func Version() string { return thisBuild().Version }
-
-func thisBuild() build {
-	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok {
+func (a *app) version() build {
+	b := build{Version: first(a.Version, "devel"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok && a.Version == "" {
 		b.Version = first(strings.Trim(info.Main.Version, "()"), b.Version)
 	}
 	return b
@@ -138,7 +134,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use: "version", Short: "Show the version of this program", Args: wanted(),
 		Example: "  goldkeep version",
 		RunE: func(*cobra.Command, []string) error {
-			b := thisBuild()
+			b := a.version()
 			return a.print(b, func(t *table) { t.fields(b) })
 		},
 	}

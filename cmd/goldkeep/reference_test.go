@@ -1,39 +1,84 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command docs writes docs/cli, a page for each command:
-//
-//	go run ./hack/docs docs/cli
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/goldkeep/goldkeep/internal/cli"
 )
 
-func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./hack/docs FOLDER")
-		os.Exit(2)
+var update = flag.Bool("update", false, "write docs/cli anew")
+
+func root() *cobra.Command {
+	return cli.Root(cli.IO{Getenv: func(string) string { return "" }}, doors())
+}
+
+// TestReference fails where docs/cli is not what the commands say. With -update it
+// writes docs/cli.
+func TestReference(t *testing.T) {
+	kept := filepath.Join("..", "..", "docs", "cli")
+	if *update {
+		if err := os.RemoveAll(kept); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(kept); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := write(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "docs:", err)
-		os.Exit(1)
+	dir := t.TempDir()
+	if err := write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(pages(t, dir), pages(t, kept)); diff != "" {
+		t.Errorf("docs/cli is stale; run: go generate ./cmd/goldkeep (- wanted, + there)\n%s", diff)
 	}
 }
 
-// root is the whole command line, as cmd/goldkeep wires it.
-func root() *cobra.Command {
-	return cli.Root(cli.IO{Getenv: func(string) string { return "" }}, cli.Doors{
-		// Server: server.Command, Agent: agent.Command, Run: agent.RunCommand
-	})
+func pages(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[filepath.Base(name)] = string(text)
+	}
+	return texts
+}
+
+// TestEveryCommandHasAnExample keeps the promise of the help texts.
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		topic := !c.Runnable() && !c.HasSubCommands()
+		if !topic && !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s has no example of its own", c.CommandPath())
+		}
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: the short text is missing or ends in a full stop", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(root())
 }
 
 // write writes the pages and their index.
@@ -42,7 +87,7 @@ func write(dir string) error {
 		return err
 	}
 	var index strings.Builder
-	index.WriteString("# Commands\n\nMade by `go run ./hack/docs docs/cli`; do not edit.\n\n| command | what it does |\n|---|---|\n")
+	index.WriteString("# Commands\n\nMade by `go generate ./cmd/goldkeep`; do not edit.\n\n| command | what it does |\n|---|---|\n")
 	if err := writePages(root(), dir, &index); err != nil {
 		return err
 	}
@@ -97,6 +142,9 @@ func docPage(cmd *cobra.Command) string {
 	return b.String()
 }
 
+// place finds defaults in texts that depend on user and machine.
+var place = regexp.MustCompile(`\(default /[^)]*goldkeep-server\)|\(default /var/lib/goldkeep\)`)
+
 func flagTable(b *strings.Builder, title string, flags *pflag.FlagSet) {
 	var rows strings.Builder
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -108,10 +156,15 @@ func flagTable(b *strings.Builder, title string, flags *pflag.FlagSet) {
 			name = "`-" + f.Shorthand + "`, " + name
 		}
 		value := ""
-		if f.DefValue != "" && f.DefValue != "[]" && f.DefValue != "false" {
+		switch {
+		case f.Name == "node":
+			value = "name of this machine"
+		case strings.HasPrefix(f.DefValue, "/"):
+			value = "depends on user and machine: see --help"
+		case f.DefValue != "" && f.DefValue != "[]" && f.DefValue != "false":
 			value = "`" + f.DefValue + "`"
 		}
-		fmt.Fprintf(&rows, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(f.Usage, "|", "\\|"))
+		fmt.Fprintf(&rows, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(place.ReplaceAllString(f.Usage, "(default: see --help)"), "|", "\\|"))
 	})
 	if rows.Len() > 0 {
 		fmt.Fprintf(b, "\n## %s\n\n| flag | default | what it does |\n|---|---|---|\n%s", title, rows.String())
