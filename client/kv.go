@@ -21,6 +21,12 @@ func (c *Client) ListSecrets(ctx context.Context, mount, path string) ([]string,
 	return a.Data.Keys, err
 }
 
+// EnableKV mounts a KV version 2 engine.
+func (c *Client) EnableKV(ctx context.Context, mount string) error {
+	in := map[string]any{"type": "kv", "options": map[string]string{"version": "2"}}
+	return c.Do(ctx, "POST", "/v1/sys/mounts/"+escape(mount), in, nil)
+}
+
 // DeleteSecret deletes the newest version of a KV version 2 secret; with all
 // every version and its metadata, for good.
 func (c *Client) DeleteSecret(ctx context.Context, mount, path string, all bool) error {

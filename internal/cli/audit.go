@@ -104,7 +104,7 @@ func (a *app) auditShowCommand() *cobra.Command {
 	cmd := listing[client.AuditRecord]{
 		short:   "Show records of the server's audit log, oldest first",
 		example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json   # with all detail you may read", what: "records",
-		ask: func(ctx context.Context, c *client.Client) ([]client.AuditRecord, error) {
+		ask: func(c *client.Client, ctx context.Context) ([]client.AuditRecord, error) {
 			return c.Audit(ctx, after, limit)
 		},
 		head: []any{"SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON"},

@@ -73,7 +73,7 @@ func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.open.Platform, "platform", "", "which image of several, as in linux/arm64; default: the only one, or this machine's")
 	f.StringVar(&o.open.PodmanSocket, "podman-socket", "", "socket of podman (default: where podman puts it)")
 	f.StringVar(&o.open.DockerSocket, "docker-socket", "", "socket of docker (default: where docker puts it)")
-	f.BoolVar(&o.open.Insecure, "plain-http", false, "the registry speaks HTTP without TLS")
+	f.BoolVar(&o.open.Insecure, "insecure", false, "the registry speaks plain HTTP, which anybody on the way can change")
 	addDatabaseFlag(cmd, &o.db)
 	addLimitFlags(cmd, &o.open.Limits)
 }

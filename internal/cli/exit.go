@@ -160,6 +160,7 @@ func describe(err error) failure {
 			f.Hint = "log in with: goldkeep login; or ask whoever runs the server for a policy that allows this"
 		}
 		if f.Hint == "" && kind == fault.Sealed {
+			f.Message = "the server is sealed"
 			f.Hint = "unseal it with: goldkeep operator unseal"
 		}
 	}

@@ -77,19 +77,19 @@ func (t *table) reasons(reasons []client.Reason) {
 		t.row("  "+word, r.Rule+": "+r.Text)
 		for i, e := range r.Evidence {
 			if i == most {
-				t.row("", fmt.Sprintf("  and %d more (-o json shows all)", len(r.Evidence)-most))
+				t.row(nil, fmt.Sprintf("  and %d more (-o json shows all)", len(r.Evidence)-most))
 				break
 			}
-			t.row("", "  "+e)
+			t.row(nil, "  "+e)
 		}
 		if r.Remedy != "" {
-			t.row("", "way out: "+r.Remedy)
+			t.row(nil, "way out: "+r.Remedy)
 		}
 		if r.Owner != "" {
-			t.row("", "owner: "+r.Owner)
+			t.row(nil, "owner: "+r.Owner)
 		}
 		if !r.Deadline.IsZero() {
-			t.row("", "until: "+moment(r.Deadline))
+			t.row(nil, "until: "+moment(r.Deadline))
 		}
 	}
 }
@@ -116,8 +116,12 @@ func (a *app) findingListCommand() *cobra.Command {
 			if err := json.Unmarshal(i.Evidence, &evidence); err != nil {
 				return fmt.Errorf("decode evidence: %w", err)
 			}
+			decided, err := c.Triages(ctx)
+			if err != nil {
+				return err
+			}
 			found := slices.DeleteFunc(evidence.Findings, func(f finding.Finding) bool { return f.Hidden != "" && !hidden })
-			return printList(a, found, "findings", func(t *table) { showFindings(t, found) })
+			return printList(a, found, "findings", func(t *table) { showFindings(t, found, decisionsOn(i, decided, time.Now())) })
 		}),
 	}
 	cmd.Flags().StringVar(&digest, "image", "", "any digest of the image")
@@ -125,21 +129,37 @@ func (a *app) findingListCommand() *cobra.Command {
 	return required(cmd, "image")
 }
 
-func showFindings(t *table, found []finding.Finding) {
+// decisionsOn returns what was decided about this very image, by finding.
+func decisionsOn(i *client.Image, decided []client.Triage, now time.Time) map[string]string {
+	notes := map[string]string{}
+	for _, d := range decided {
+		if d.Expires.After(now) && (d.Image == i.ID || slices.Contains(i.Digests, d.Image)) {
+			notes[d.Finding] = d.Status + " until " + moment(d.Expires)
+		}
+	}
+	return notes
+}
+
+func showFindings(t *table, found []finding.Finding, decisions map[string]string) {
 	t.row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
 	for _, f := range found {
 		score := ""
 		if f.Score > 0 {
 			score = fmt.Sprintf("%.1f", f.Score)
 		}
-		note := ""
-		switch {
-		case f.Hidden != "":
-			note = "does not count: " + f.Hidden
-		case f.Exploited:
-			note = "known to be exploited"
+		var notes []string
+		if f.Exploited {
+			notes = append(notes, "known to be exploited")
 		}
-		t.row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, note)
+		if f.Hidden != "" {
+			notes = append(notes, "does not count: "+f.Hidden)
+		}
+		for _, name := range append([]string{f.ID}, f.Aliases...) {
+			if note := decisions[name]; note != "" {
+				notes = append(notes, note)
+			}
+		}
+		t.row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
 	}
 }
 
@@ -220,7 +240,7 @@ func parseMoment(text string) (time.Time, error) {
 func (a *app) triageCommand() *cobra.Command {
 	list := listing[client.Triage]{
 		short: "List the decisions on findings", example: "  goldkeep triage list", what: "decisions",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Triage, error) { return c.Triages(ctx) },
+		ask:  (*client.Client).Triages,
 		head: triageHead, rows: showTriage,
 	}
 	remove := &cobra.Command{

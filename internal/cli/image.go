@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -24,17 +23,15 @@ func (a *app) imageCommand() *cobra.Command {
 	list := listing[client.Image]{
 		short:   "List the images the server knows or was asked about",
 		example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'", what: "images",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Image, error) { return c.Images(ctx) },
+		ask:  (*client.Client).Images,
 		head: []any{"NAME", "KIND", "STATE", "SCANNED", "DIGEST"},
 		rows: func(t *table, i client.Image) { t.row(i.Name, i.Kind, i.State, i.Scanned, i.ID) },
 	}
 	show := showing[*client.Image]{
 		use: "show", short: "Show one image and its verdicts",
 		example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
-		ask: func(ctx context.Context, c *client.Client, digest string) (*client.Image, error) {
-			return c.Image(ctx, digest)
-		},
-		fill: showImage,
+		ask:     (*client.Client).Image,
+		fill:    showImage,
 	}
 	return group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list.command(a), show.command(a, "DIGEST"))
 }
@@ -71,27 +68,7 @@ func (a *app) addImage(ctx context.Context, c *client.Client, ref, name string) 
 	defer func() { _ = content.Close() }()
 	a.note("sending %s to %s", ref, c.Addr())
 	// What goes wrong on this side explains more than the server's half of it.
-	sent := &watched{from: content}
-	added, err := c.AddImage(ctx, first(name, ref), sent)
-	if cause := sent.broken.Load(); err != nil && cause != nil {
-		return nil, *cause
-	}
-	return added, err
-}
-
-// watched remembers how reading went wrong.
-type watched struct {
-	from   io.Reader
-	broken atomic.Pointer[error]
-}
-
-// Read implements io.Reader.
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.from.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		w.broken.Store(&err)
-	}
-	return n, err
+	return c.AddImage(ctx, first(name, ref), content)
 }
 
 // imageContent opens what is to be sent; nil means that ref is a registry
@@ -138,49 +115,30 @@ func layoutArchive(dir string) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// saved is the output of "podman save".
-type saved struct {
-	io.ReadCloser
-	cmd    *exec.Cmd
-	engine string
-	said   *strings.Builder
-}
-
-// Read reads the archive; one that the engine did not finish ends in an error.
-func (s *saved) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
-	if !errors.Is(err, io.EOF) {
-		return n, err
-	}
-	if end := s.cmd.Wait(); end != nil {
-		return n, fault.New(fault.NotFound, "save image with %s: %s", s.engine, printable(strings.TrimSpace(s.said.String()))).
-			WithHint("see what is there with: %s images", s.engine)
-	}
-	return n, err
-}
-
-// Close stops the engine where it still runs.
-func (s *saved) Close() error {
-	err := s.ReadCloser.Close()
-	if s.cmd.ProcessState == nil {
-		err = errors.Join(err, s.cmd.Process.Kill(), s.cmd.Wait())
-	}
-	return err
-}
-
-// savedImage has the engine write an image of its store as an archive.
+// savedImage has the engine write an image of its store to a file that has no name.
 func savedImage(ctx context.Context, engine, name string) (io.ReadCloser, error) {
-	cmd := exec.CommandContext(ctx, engine, "save", "--", name)
-	said := &strings.Builder{}
-	cmd.Stderr = said
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
+	file, err := os.CreateTemp("", "goldkeep-image-*")
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "save image with %s: %w", engine, err).WithHint("install %s, or save the image to a file and add that", engine)
+		return nil, fault.New(fault.Unavailable, "make temporary file: %w", err)
 	}
-	return &saved{out, cmd, engine, said}, nil
+	said := &strings.Builder{}
+	cmd := exec.CommandContext(ctx, engine, "save", "--", name)
+	cmd.Stdout, cmd.Stderr = file, said
+	if err = os.Remove(file.Name()); err == nil {
+		err = cmd.Run()
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		return file, nil
+	}
+	_ = file.Close() // the first error says more
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return nil, notFound("save image with %s: %s", engine, printable(strings.TrimSpace(said.String()))).WithHint("see what is there with: %s images", engine)
+	}
+	return nil, fault.New(fault.Unavailable, "save image with %s: %w", engine, err).WithHint("install %s, or save the image to a file and add that", engine)
 }
 
 func showImage(t *table, i *client.Image) {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -20,7 +19,7 @@ import (
 
 func (a *app) kvCommand() *cobra.Command {
 	return group("kv", "Read and write secrets (KV version 2)",
-		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand())
+		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand(), a.kvEnableCommand())
 }
 
 // onSecret makes what a command does of a function that works on one place of the
@@ -63,6 +62,9 @@ func (a *app) kvGetCommand() *cobra.Command {
 		Example: "  goldkeep kv get secret/app\n  goldkeep kv get secret/app --field tls.key > tls.key",
 		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
 			fields, version, err := c.Secret(ctx, mount, path)
+			if client.KindOf(err) == fault.NotFound.String() {
+				return notFound("there is no secret at %s/%s, or its newest version is deleted", mount, path).WithHint("see what there is: goldkeep kv list %s", mount)
+			}
 			if err != nil {
 				return err
 			}
@@ -185,7 +187,7 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 func (a *app) kvStdin(name string) (string, error) {
 	const most = 1 << 20
 	if _, ok := isTerminal(a.In); ok {
-		return a.secretInput().next("value of " + name)
+		return a.secretInput()("value of " + name)
 	}
 	text, err := io.ReadAll(io.LimitReader(a.In, most+1))
 	if err != nil {
@@ -234,10 +236,24 @@ func (a *app) kvDeleteCommand() *cobra.Command {
 			if all {
 				what = "every version"
 			}
-			fmt.Fprintf(a.Err, "goldkeep: %s of %s is deleted\n", what, mount+"/"+path)
+			a.note("%s of %s is deleted", what, mount+"/"+path)
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every version and the metadata, for good")
 	return cmd
+}
+
+func (a *app) kvEnableCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "enable MOUNT", Short: "Make a new place for secrets; dev mode has one at secret", Args: wanted("MOUNT"),
+		Example: "  goldkeep kv enable secret",
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := c.EnableKV(ctx, args[0]); err != nil {
+				return err
+			}
+			a.note("secrets can be kept at %s now", args[0])
+			return nil
+		}),
+	}
 }

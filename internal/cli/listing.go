@@ -25,8 +25,8 @@ func (a *app) online(do func(ctx context.Context, c *client.Client, args []strin
 // listing is a command that asks the server for a list and shows a row for each.
 type listing[T any] struct {
 	short, example string
-	what           string // "images", for where there are none
-	ask            func(context.Context, *client.Client) ([]T, error)
+	what           string                                             // "images", for where there are none
+	ask            func(*client.Client, context.Context) ([]T, error) // a method of the client
 	head           []any
 	rows           func(t *table, item T)
 }
@@ -35,7 +35,7 @@ func (l listing[T]) command(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: l.short, Example: l.example, Args: wanted(),
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			items, err := l.ask(ctx, c)
+			items, err := l.ask(c, ctx)
 			if err != nil {
 				return err
 			}
@@ -52,19 +52,25 @@ func (l listing[T]) command(a *app) *cobra.Command {
 // showing is a command that asks the server for one thing and shows it.
 type showing[T any] struct {
 	use, short, example string
-	ask                 func(ctx context.Context, c *client.Client, name string) (T, error)
-	fill                func(t *table, thing T)
+	ask                 func(c *client.Client, ctx context.Context, name string) (T, error) // a method of the client
+	fill                func(t *table, thing T)                                             // nil: all its fields
 }
 
 func (s showing[T]) command(a *app, name string) *cobra.Command {
 	return &cobra.Command{
 		Use: s.use + " " + name, Short: s.short, Example: s.example, Args: wanted(name),
 		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
-			thing, err := s.ask(ctx, c, args[0])
+			thing, err := s.ask(c, ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return a.print(thing, func(t *table) { s.fill(t, thing) })
+			return a.print(thing, func(t *table) {
+				if s.fill == nil {
+					t.fields(thing)
+					return
+				}
+				s.fill(t, thing)
+			})
 		}),
 	}
 }

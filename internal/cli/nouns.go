@@ -17,16 +17,13 @@ import (
 func (a *app) environmentCommand() *cobra.Command {
 	list := listing[client.Environment]{
 		short: "List the environments of the server", example: "  goldkeep environment list", what: "environments",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Environment, error) { return c.Environments(ctx) },
+		ask:  (*client.Client).Environments,
 		head: []any{"NAME", "OWNER", "CONTACT", "AFTER", "ON FAIL"},
 		rows: func(t *table, e client.Environment) { t.row(e.Name, e.Owner, e.Contact, e.After, e.OnFail) },
 	}
 	show := showing[*client.Environment]{
 		use: "show", short: "Show an environment with its rules", example: "  goldkeep environment show prod",
-		ask: func(ctx context.Context, c *client.Client, name string) (*client.Environment, error) {
-			return c.Environment(ctx, name)
-		},
-		fill: func(t *table, e *client.Environment) { t.fields(e) },
+		ask: (*client.Client).Environment,
 	}
 	return group("environment", "See the environments and their rules", list.command(a), show.command(a, "NAME"))
 }
@@ -34,7 +31,7 @@ func (a *app) environmentCommand() *cobra.Command {
 func (a *app) goldenCommand() *cobra.Command {
 	list := listing[client.Golden]{
 		short: "List the golden images and what stands in their channels", example: "  goldkeep golden list", what: "golden images",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Golden, error) { return c.Goldens(ctx) },
+		ask:  (*client.Client).Goldens,
 		head: []any{"NAME", "OWNER", "CHANNEL", "DIGEST"},
 		rows: func(t *table, g client.Golden) {
 			if len(g.Channels) == 0 {
@@ -51,7 +48,7 @@ func (a *app) goldenCommand() *cobra.Command {
 func (a *app) workloadCommand() *cobra.Command {
 	list := listing[client.Workload]{
 		short: "List the workloads", example: "  goldkeep workload list", what: "workloads",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Workload, error) { return c.Workloads(ctx) },
+		ask:  (*client.Client).Workloads,
 		head: []any{"NAME", "ENVIRONMENT", "OWNER", "GOLDEN", "CHANNEL", "SECRETS"},
 		rows: func(t *table, w client.Workload) {
 			t.row(w.Name, w.Environment, w.Owner, w.Image.Golden, w.Image.Channel, len(w.Secrets))
@@ -59,10 +56,7 @@ func (a *app) workloadCommand() *cobra.Command {
 	}
 	show := showing[*client.Workload]{
 		use: "show", short: "Show a workload and the secrets it needs", example: "  goldkeep workload show shop",
-		ask: func(ctx context.Context, c *client.Client, name string) (*client.Workload, error) {
-			return c.Workload(ctx, name)
-		},
-		fill: func(t *table, w *client.Workload) { t.fields(w) },
+		ask: (*client.Client).Workload,
 	}
 	return group("workload", "See the workloads", list.command(a), show.command(a, "NAME"))
 }
@@ -72,7 +66,7 @@ func (a *app) instanceCommand() *cobra.Command {
 	list := listing[client.Instance]{
 		short:   "List what runs, and what may keep its secrets until when",
 		example: "  goldkeep instance list\n  goldkeep instance list --all -o json   # those that ended too", what: "instances",
-		ask:  func(ctx context.Context, c *client.Client) ([]client.Instance, error) { return c.Instances(ctx, ended) },
+		ask:  func(c *client.Client, ctx context.Context) ([]client.Instance, error) { return c.Instances(ctx, ended) },
 		head: []any{"ID", "WORKLOAD", "ENVIRONMENT", "NODE", "STATE", "UNTIL", "REASON"},
 		rows: func(t *table, i client.Instance) {
 			t.row(i.ID, i.Workload, i.Environment, i.Node, i.State, i.Until, i.Reason)
@@ -81,10 +75,7 @@ func (a *app) instanceCommand() *cobra.Command {
 	list.Flags().BoolVar(&ended, "all", false, "instances that are gone, too")
 	show := showing[*client.Instance]{
 		use: "show", short: "Show one instance", example: "  goldkeep instance show i-4f7c",
-		ask: func(ctx context.Context, c *client.Client, id string) (*client.Instance, error) {
-			return c.Instance(ctx, id)
-		},
-		fill: func(t *table, i *client.Instance) { t.fields(i) },
+		ask: (*client.Client).Instance,
 	}
 	return group("instance", "See what runs and has an identity", list, show.command(a, "ID"))
 }

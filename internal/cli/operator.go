@@ -45,10 +45,23 @@ func (a *app) operatorCommand() *cobra.Command {
 // showSeal shows a seal status; sealed is exit code 5.
 func (a *app) showSeal(s *client.SealStatus) error {
 	err := a.print(s, func(t *table) { sealRows(t, s) })
-	if err == nil && (s.Sealed || !s.Initialized) {
-		return answered(exitUnavailable)
+	if err != nil {
+		return err
 	}
-	return err
+	return a.sealedCode(s)
+}
+
+// sealedCode is exit code 5, with what to do about it, for a sealed server.
+func (a *app) sealedCode(s *client.SealStatus) error {
+	switch {
+	case !s.Initialized:
+		a.hint("initialize it: goldkeep operator init")
+	case s.Sealed:
+		a.hint("unseal it: goldkeep operator unseal")
+	default:
+		return nil
+	}
+	return answered(exitUnavailable)
 }
 
 func sealRows(t *table, s *client.SealStatus) {
@@ -57,7 +70,7 @@ func sealRows(t *table, s *client.SealStatus) {
 	if s.Type != "" {
 		t.row("seal type", s.Type)
 	}
-	if s.Shares > 0 {
+	if s.Shares > 1 {
 		t.row("key shares", fmt.Sprintf("%d, of which %d unseal", s.Shares, s.Threshold))
 	}
 	if s.Sealed && s.Threshold > 0 {
@@ -119,10 +132,10 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 			"command line.",
 		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt",
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			in := a.secretInput()
+			next := a.secretInput()
 			var status *client.SealStatus
 			for status == nil || status.Sealed {
-				share, err := in.next("key share")
+				share, err := next("key share")
 				if errors.Is(err, io.EOF) && status != nil {
 					break
 				}
@@ -132,7 +145,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 				if status, err = c.Unseal(ctx, share); err != nil {
 					return err
 				}
-				if in.interactive() {
+				if _, asked := isTerminal(a.In); asked {
 					break
 				}
 			}
@@ -143,7 +156,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 
 func noInput(what string, err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return fault.New(fault.Invalid, "read %s: %w", what, err)
 	}
 	return fault.New(fault.Invalid, "there is no %s on standard input", what)
 }
@@ -156,7 +169,7 @@ func (a *app) loginCommand() *cobra.Command {
 			"GOLDKEEP_TOKEN and --token-file go before it.",
 		Example: "  goldkeep login\n  pass goldkeep/token | goldkeep login",
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			token, err := a.secretInput().next("token")
+			token, err := a.secretInput()("token")
 			if err != nil || token == "" {
 				return noInput("token", err)
 			}

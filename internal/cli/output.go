@@ -82,7 +82,7 @@ type table struct {
 	w *tabwriter.Writer
 }
 
-// row adds a line; an empty cell is shown as "-".
+// row adds a line; an empty cell is shown as "-", a nil one as nothing.
 func (t *table) row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
@@ -122,6 +122,8 @@ func (t *table) fields(v any) {
 func cell(c any) string {
 	text := ""
 	switch v := c.(type) {
+	case nil:
+		return ""
 	case time.Time:
 		text = moment(v)
 	default:

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -88,46 +89,27 @@ func isTerminal(stream any) (*os.File, bool) {
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
-// secretInput reads secrets that must not stand on the command line: asked for
-// without echo on a terminal, else a line each from standard input.
-type secretInput struct {
-	a     *app
-	lines *bufio.Reader
-}
-
-func (a *app) secretInput() *secretInput {
-	return &secretInput{a: a, lines: bufio.NewReader(a.In)}
-}
-
-// next returns the next secret; io.EOF where there is none.
-func (s *secretInput) next(what string) (string, error) {
-	if f, ok := isTerminal(s.a.In); ok {
-		fmt.Fprintf(s.a.Err, "%s (not shown): ", what)
-		text, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(s.a.Err)
-		if err != nil {
-			return "", fault.New(fault.Invalid, "read %s: %w", what, err)
-		}
-		return strings.TrimSpace(string(text)), nil
-	}
-	for {
-		line, err := s.lines.ReadString('\n')
-		if line = strings.TrimSpace(line); line != "" {
-			return line, nil
-		}
-		if errors.Is(err, io.EOF) {
-			return "", io.EOF
-		}
-		if err != nil {
-			return "", fault.New(fault.Invalid, "read %s: %w", what, err)
+// secretInput returns a function that reads secrets, which must not stand on the
+// command line: each call asks for one without echo on a terminal, and else takes
+// the next line of standard input. io.EOF: there is no more.
+func (a *app) secretInput() func(what string) (string, error) {
+	if f, ok := isTerminal(a.In); ok {
+		return func(what string) (string, error) {
+			fmt.Fprintf(a.Err, "%s (not shown): ", what)
+			text, err := term.ReadPassword(int(f.Fd()))
+			fmt.Fprintln(a.Err)
+			return strings.TrimSpace(string(text)), err
 		}
 	}
-}
-
-// interactive reports whether a question can be asked.
-func (s *secretInput) interactive() bool {
-	_, ok := isTerminal(s.a.In)
-	return ok
+	lines := bufio.NewScanner(a.In)
+	return func(string) (string, error) {
+		for lines.Scan() {
+			if line := strings.TrimSpace(lines.Text()); line != "" {
+				return line, nil
+			}
+		}
+		return "", cmp.Or(lines.Err(), io.EOF)
+	}
 }
 
 // confirm asks a question that is answered by y or n.

@@ -39,10 +39,7 @@ func (a *app) statusCommand() *cobra.Command {
 			if err := a.print(o, func(t *table) { showOverview(t, o, time.Now()) }); err != nil {
 				return err
 			}
-			if o.Seal.Sealed || !o.Seal.Initialized {
-				return answered(exitUnavailable)
-			}
-			return nil
+			return a.sealedCode(&o.Seal)
 		}),
 	}
 }

@@ -26,6 +26,7 @@ var scoreFiles = []struct{ feed, file string }{
 	{advisory.FeedKEV, "kev.json"},
 	{advisory.FeedEPSS, "epss.csv"},
 	{advisory.FeedEPSS, "epss.csv.gz"},
+	{advisory.FeedCVSS, "cve-severity.json"},
 }
 
 // uploadFeeds sends the feeds of a folder to the server, but for those it has.
