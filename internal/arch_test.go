@@ -268,7 +268,7 @@ func TestChainIsShort(t *testing.T) {
 }
 
 // maxChain is the longest chain of rooms allowed.
-const maxChain = 12
+const maxChain = 10
 
 func files(t *testing.T) []file {
 	t.Helper()

@@ -76,20 +76,27 @@ func Each(t *testing.T, test func(t *testing.T, s store.Store)) {
 
 var (
 	serverOnce sync.Once
-	serverDir  string
+	server     postgresServer
 	serverErr  error
 	databases  atomic.Int64
 )
 
+// postgresServer is a running server; it ends when alive is closed, which is when
+// this process ends.
+type postgresServer struct {
+	dir   string
+	alive *os.File
+}
+
 // PostgresDSN makes a new database and returns how to connect to it.
 func PostgresDSN(t testing.TB) string {
 	t.Helper()
-	serverOnce.Do(func() { serverDir, serverErr = startPostgres() })
+	serverOnce.Do(func() { server, serverErr = startPostgres() })
 	if serverErr != nil {
 		t.Fatal(serverErr)
 	}
 	name := fmt.Sprintf("test_%d_%d", os.Getpid(), databases.Add(1))
-	db, err := sql.Open("pgx", dsn(serverDir, "postgres"))
+	db, err := sql.Open("pgx", dsn(server.dir, "postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +104,7 @@ func PostgresDSN(t testing.TB) string {
 	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
-	return dsn(serverDir, name)
+	return dsn(server.dir, name)
 }
 
 func dsn(dir, database string) string {
@@ -106,26 +113,26 @@ func dsn(dir, database string) string {
 
 // startPostgres starts a server that listens on a unix socket only. It ends by
 // itself when this process has ended: a shell waits for the pipe it holds.
-func startPostgres() (string, error) {
+func startPostgres() (postgresServer, error) {
+	none := postgresServer{}
 	bin, err := postgresBin()
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	dir, err := os.MkdirTemp("", "gkpg")
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	attr := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 {
 		if err := giveTo(dir, attr); err != nil {
-			return "", err
+			return none, err
 		}
 	}
 	alive, ours, err := os.Pipe()
 	if err != nil {
-		return "", err
+		return none, err
 	}
-	keepOpen = ours // for the life of this process
 	script := fmt.Sprintf(`cd %[1]s && trap '' INT TERM HUP
 %[2]s/initdb -D data -U postgres -A trust -E UTF8 --no-sync >init.log 2>&1 &&
 %[2]s/pg_ctl -D data -w -o "-c listen_addresses='' -c unix_socket_directories=%[1]s -c max_connections=200" -l server.log start >/dev/null 2>&1 && echo ready
@@ -136,21 +143,19 @@ cat <&3 >/dev/null
 	cmd.SysProcAttr, cmd.ExtraFiles, cmd.Dir = attr, []*os.File{alive}, "/"
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return none, err
 	}
 	_ = alive.Close()
 	line := make([]byte, 6)
 	if _, err := out.Read(line); err != nil || !strings.HasPrefix(string(line), "ready") {
 		log, _ := os.ReadFile(filepath.Join(dir, "init.log"))
-		return "", fmt.Errorf("PostgreSQL did not start: %s", log)
+		return none, fmt.Errorf("PostgreSQL did not start: %s", log)
 	}
-	return dir, nil
+	return postgresServer{dir: dir, alive: ours}, nil
 }
-
-var keepOpen *os.File
 
 func postgresBin() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
