@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 
@@ -39,7 +40,9 @@ with "goldkeep operator unseal", or give it a key file. TLS is on: the server ma
 its own CA (tls/ca.pem in the data folder), which clients must trust.
 
 With --dev it runs in memory, unsealed, over plain HTTP on the loopback, with a KV
-engine at secret/, and prints its root token: to try things out, never for real.`,
+engine at secret/, and prints its root token: to try things out, never for real.
+
+Settings, files, backup, metrics: docs/server.md.`,
 		Example: `  # try it out, as with the dev servers of Vault and OpenBao
   goldkeep server --dev --dev-root-token-id=root
 
@@ -74,6 +77,9 @@ func checkCommand(f *settings) *cobra.Command {
 		Use: "check", Short: "Check a configuration file", Args: cobra.NoArgs,
 		Example: "  goldkeep server check --config server.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.config == "" {
+				return fault.New(fault.Invalid, "no configuration file is named").WithHint("goldkeep server check --config server.yaml")
+			}
 			if _, err := ReadConfig(f.config); err != nil {
 				return err
 			}
@@ -104,6 +110,9 @@ func (f settings) configuration() (Config, error) {
 }
 
 func run(ctx context.Context, f settings, stderr io.Writer) error {
+	if f.devToken != "" || f.devListen != "" {
+		return fault.New(fault.Invalid, "--dev-root-token-id and --dev-listen-address go with --dev")
+	}
 	c, err := f.configuration()
 	if err != nil {
 		return err
@@ -144,13 +153,16 @@ func (l Log) open(w io.Writer) (*slog.Logger, error) {
 
 // runDev is dev mode.
 func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err error) {
+	if f.config != "" || f.data != "" || f.listen != "" || f.keyFile != "" {
+		return fault.New(fault.Invalid, "dev mode keeps nothing: --config, --data, --listen and --key-file do not go with it").
+			WithHint("its address is set with --dev-listen-address")
+	}
 	dir, err := os.MkdirTemp(devFolder(), "goldkeep-dev-")
 	if err != nil {
 		return fault.New(fault.Invalid, "make folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := Config{Data: dir, Listen: first(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
-	c.Database = "" // dev mode keeps nothing
 	log, err := c.Log.open(stderr)
 	if err != nil {
 		return err
@@ -166,6 +178,9 @@ func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err erro
 	root, err := s.initialize(ctx, key, first(f.devToken, os.Getenv("VAULT_DEV_ROOT_TOKEN_ID")))
 	if err != nil {
 		return errors.Join(err, s.Close())
+	}
+	if ip := s.listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
+		log.Warn("the dev server can be reached from other machines, over plain HTTP", "address", s.Addr())
 	}
 	if _, err := fmt.Fprintf(stdout, devText, s.URL(), root, s.URL(), root); err != nil {
 		return errors.Join(err, s.Close())

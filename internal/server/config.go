@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -69,6 +70,9 @@ type Log struct {
 	Format string `yaml:"format"` // text (default), json
 }
 
+// trustDomain follows the SPIFFE ID specification, section 2.1.
+var trustDomain = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
+
 // maxConfig bounds the configuration file in bytes.
 const maxConfig = 1 << 20
 
@@ -80,9 +84,12 @@ func ReadConfig(path string) (Config, error) {
 		return c, fault.New(fault.Invalid, "open configuration: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(io.LimitReader(file, maxConfig))
+	text, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
 	if err != nil {
 		return c, fault.New(fault.Invalid, "read configuration: %w", err)
+	}
+	if len(text) > maxConfig {
+		return c, fault.New(fault.TooLarge, "%s is over %d bytes: it is no configuration file", path, maxConfig)
 	}
 	return ParseConfig(path, text)
 }
@@ -93,18 +100,38 @@ func ParseConfig(path string, text []byte) (Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fault.New(fault.Invalid, "%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: ")).
-			WithHint("the fields are listed in docs/server.md")
+		return c, fault.New(fault.Invalid, "%s: %s", path, yamlProblem(err)).WithHint("the fields are listed in docs/server.md")
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return c, fault.New(fault.KindOf(err), "%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// goType is what the YAML library says of our types, which means nothing to users.
+var goType = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+// yamlProblem is the library's error in one line and in our words.
+func yamlProblem(err error) string {
+	var several *yaml.TypeError
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if errors.As(err, &several) {
+		text = strings.Join(several.Errors, "; ")
+	}
+	return goType.ReplaceAllString(text, `there is no field "$1"`)
 }
 
 func (c Config) check() error {
+	if _, err := c.Log.open(io.Discard); err != nil {
+		return err
+	}
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return fault.New(fault.Invalid, "tls.cert and tls.key go together")
 	case c.TLS.Off && c.TLS.Cert != "":
 		return fault.New(fault.Invalid, "tls.off and tls.cert contradict each other")
+	case c.TrustDomain != "" && !trustDomain.MatchString(c.TrustDomain):
+		return fault.New(fault.Invalid, "trustDomain must be lower-case letters, digits, dots, dashes and underscores, like example.org")
 	case c.IdentityTTL != 0 && c.ttl() < minTTL:
 		return fault.New(fault.Invalid, "identityTTL must be at least %s", minTTL)
 	}

@@ -9,9 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
-	"sync/atomic"
+	"strconv"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/api"
@@ -29,9 +30,18 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // URL is how clients reach it.
 func (s *Server) URL() string {
 	if s.config.TLS.Off {
-		return "http://" + s.Addr()
+		return "http://" + s.reachable()
 	}
-	return "https://" + s.Addr()
+	return "https://" + s.reachable()
+}
+
+// reachable is the address with "all interfaces" replaced by the loopback.
+func (s *Server) reachable() string {
+	addr, ok := s.listener.Addr().(*net.TCPAddr)
+	if ok && addr.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(addr.Port))
+	}
+	return s.Addr()
 }
 
 // CAFile is the certificate clients must trust; "" where it is not ours.
@@ -47,7 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{
-		s.serve, s.identity.Run, s.leases.Run, s.tidy, s.keepAnchor, s.settleFeeds,
+		s.serve, s.identity.Run, s.leases.Run, s.tidy, s.keepAnchor, s.keepTLS, s.settleFeeds,
 	}
 	ended := make(chan error, len(parts))
 	for _, part := range parts {
@@ -82,9 +92,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if s.config.TLS.Off {
 		err = srv.Serve(s.listener)
 	} else {
-		if srv.TLSConfig, err = s.tlsConfig(ctx); err != nil {
-			return err
-		}
+		srv.TLSConfig = s.tlsConfig()
 		err = srv.ServeTLS(s.listener, "", "")
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
@@ -93,36 +101,41 @@ func (s *Server) serve(ctx context.Context) error {
 	return <-stopped
 }
 
-// tlsConfig serves the configured certificate, or one of our own that is renewed
-// while the server runs.
-func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
-	files := ca.Listener{Cert: s.config.TLS.Cert, Key: s.config.TLS.Key}
-	var current atomic.Pointer[tls.Certificate]
-	renew := func() (err error) {
-		if s.config.TLS.Cert == "" {
-			if files, err = ca.ListenerFiles(filepath.Join(s.config.Data, "tls"), s.config.TLS.Hosts, s.store.Now()); err != nil {
-				return err
-			}
-		}
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-		if err != nil {
-			return fault.New(fault.Invalid, "load TLS certificate: %w", err)
-		}
-		current.Store(&pair)
+// renewTLS loads the configured certificate, or one of our own, made and renewed
+// as needed.
+func (s *Server) renewTLS() (err error) {
+	if s.config.TLS.Off {
 		return nil
 	}
-	if err := renew(); err != nil {
-		return nil, err
+	files := ca.Listener{Cert: s.config.TLS.Cert, Key: s.config.TLS.Key}
+	if files.Cert == "" {
+		if files, err = ca.ListenerFiles(filepath.Join(s.config.Data, "tls"), s.config.TLS.Hosts, s.store.Now()); err != nil {
+			return err
+		}
 	}
-	go every(ctx, 12*time.Hour, func() {
-		if err := renew(); err != nil {
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return fault.New(fault.Invalid, "load TLS certificate: %w", err).WithHint("tls.cert and tls.key name PEM files that belong together")
+	}
+	s.certificate.Store(&pair)
+	return nil
+}
+
+// keepTLS renews the certificate while the server runs.
+func (s *Server) keepTLS(ctx context.Context) error {
+	every(ctx, 12*time.Hour, func() {
+		if err := s.renewTLS(); err != nil {
 			s.log.Error("renew TLS certificate", "error", err)
 		}
 	})
+	return nil
+}
+
+func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },
-	}, nil
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
+	}
 }
 
 func every(ctx context.Context, beat time.Duration, fn func()) {

@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,31 +70,28 @@ type Server struct {
 	api       *api.Engine
 	metrics   *metrics
 
-	listener  net.Listener
-	caMu      sync.Mutex
-	authority *ca.Authority // of workloads; nil until first used after unsealing
-	closers   []io.Closer   // closed in reverse
+	listener net.Listener
+	// certificate is the listener's, replaced when renewed.
+	certificate atomic.Pointer[tls.Certificate]
+	caMu        sync.Mutex
+	authority   *ca.Authority // of workloads; nil until first used after unsealing
+	closers     []io.Closer   // closed in reverse
 }
 
 // New opens the store and joins the rooms. The server is sealed, unless a key
 // file unseals it. Close it when Run is not called.
-func New(ctx context.Context, c Config, log *slog.Logger) (s *Server, err error) {
+func New(ctx context.Context, c Config, log *slog.Logger) (*Server, error) {
 	c = c.withDefaults()
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	noCoreDumps()
-	s = &Server{config: c, log: log}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
+	s := &Server{config: c, log: log}
 	for _, step := range []func(context.Context) error{
 		s.openGround, s.openImages, s.openSecrets, s.openIdentity, s.openDoors, s.unsealAtStart,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil
@@ -207,7 +206,7 @@ func (s *Server) openDoors(context.Context) (err error) {
 		return fault.New(fault.Unavailable, "listen: %w", err).WithHint("choose another address with --listen")
 	}
 	s.closers = append(s.closers, s.listener)
-	return nil
+	return s.renewTLS()
 }
 
 // Close releases everything, last opened first.

@@ -125,4 +125,3 @@ func must[T any](t *testing.T, v T, err error) T {
 	}
 	return v
 }
-
