@@ -159,6 +159,10 @@ func describe(err error) failure {
 		if f.Hint == "" && kind == fault.Denied {
 			f.Hint = "log in with: goldkeep login; or ask whoever runs the server for a policy that allows this"
 		}
+		if f.Hint == "" && strings.HasPrefix(f.Message, "no handler for route") {
+			f.Message = "there is no place for secrets of that name"
+			f.Hint = "make one with: goldkeep kv enable MOUNT"
+		}
 		if f.Hint == "" && kind == fault.Sealed {
 			f.Message = "the server is sealed"
 			f.Hint = "unseal it with: goldkeep operator unseal"

@@ -62,7 +62,7 @@ func (a *app) kvGetCommand() *cobra.Command {
 		Example: "  goldkeep kv get secret/app\n  goldkeep kv get secret/app --field tls.key > tls.key",
 		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
 			fields, version, err := c.Secret(ctx, mount, path)
-			if client.KindOf(err) == fault.NotFound.String() {
+			if noSecret(err) {
 				return notFound("there is no secret at %s/%s, or its newest version is deleted", mount, path).WithHint("see what there is: goldkeep kv list %s", mount)
 			}
 			if err != nil {
@@ -82,6 +82,13 @@ func (a *app) kvGetCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&field, "field", "", "only the value of this field")
 	return cmd
+}
+
+// noSecret tells "nothing is there" from a place that does not exist: that answer
+// has a text.
+func noSecret(err error) bool {
+	var answer *client.Error
+	return errors.As(err, &answer) && answer.Kind == fault.NotFound.String() && answer.Message == ""
 }
 
 func (a *app) printField(path, field string, fields map[string]json.RawMessage) error {
@@ -205,11 +212,7 @@ func (a *app) kvListCommand() *cobra.Command {
 		Example: "  goldkeep kv list secret\n  goldkeep kv list secret/team",
 		RunE: a.onSecret(true, func(ctx context.Context, c *client.Client, mount, path string) error {
 			names, err := c.ListSecrets(ctx, mount, path)
-			var answer *client.Error
-			if errors.As(err, &answer) && answer.Kind == "not_found" && answer.Message == "" {
-				names, err = nil, nil
-			}
-			if err != nil {
+			if err != nil && !noSecret(err) {
 				return err
 			}
 			return printList(a, names, "secrets in "+mount+"/"+path, func(t *table) {
