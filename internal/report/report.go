@@ -12,7 +12,6 @@ package report
 import (
 	"cmp"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,19 +51,10 @@ func Write(w io.Writer, format string, r Result, options Options) error {
 	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("use one of %s", strings.Join(Formats, ", "))
 }
 
-// notShown stands where a credential would stand.
-const notShown = "(not shown: a credential)"
-
 // presentable returns the evidence sorted for showing and without credentials;
 // the original is not changed.
 func presentable(ev verdict.Evidence) verdict.Evidence {
-	ev.Image.Labels = maps.Clone(ev.Image.Labels)
-	for _, f := range ev.Facts {
-		label, isLabel := strings.CutPrefix(f.Path, "label ")
-		if _, there := ev.Image.Labels[label]; isLabel && there && f.Kind == component.EmbeddedSecret {
-			ev.Image.Labels[label] = notShown
-		}
-	}
+	ev.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
 	ev.Components = sortedBy(ev.Components, func(a, b component.Component) int {
 		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.LayerIndex, b.LayerIndex))

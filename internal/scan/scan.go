@@ -9,7 +9,6 @@ package scan
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -102,11 +101,13 @@ func lastSync(s advisory.Snapshot) time.Time {
 	return oldest
 }
 
+// describe is what is said of the image itself. Evidence is stored and shown:
+// credentials in it are found, and left out.
 func describe(img *image.Image, contents *component.Inventory) verdict.Image {
 	return verdict.Image{
-		Name: img.Name, ID: string(img.ID), ChainID: string(img.ChainID), Platform: img.Platform, Kind: string(img.Kind),
-		Created: img.Created, User: img.Config.User, Labels: maps.Clone(img.Labels), Ports: slices.Clone(img.Config.Ports),
-		Base: contents.Base,
+		Name: component.Shown(img.Name), ID: string(img.ID), ChainID: string(img.ChainID), Platform: img.Platform, Kind: string(img.Kind),
+		Created: img.Created, User: img.Config.User, Labels: component.ShownLabels(img.Labels, contents.Facts), Ports: slices.Clone(img.Config.Ports),
+		Base: component.Shown(contents.Base),
 	}
 }
 
