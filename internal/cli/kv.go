@@ -169,7 +169,7 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 			return nil, usage(cmd, "only one field can come from standard input")
 		case value == "-":
 			stdin = true
-			text, err := a.kvStdin(name)
+			text, err := a.kvStdin(cmd, name)
 			if err != nil {
 				return nil, err
 			}
@@ -191,10 +191,10 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 	return fields, nil
 }
 
-func (a *app) kvStdin(name string) (string, error) {
+func (a *app) kvStdin(cmd *cobra.Command, name string) (string, error) {
 	const most = 1 << 20
 	if _, ok := isTerminal(a.In); ok {
-		return a.secretInput()("value of " + name)
+		return a.secretInput(cmd.Context())("value of " + name)
 	}
 	text, err := io.ReadAll(io.LimitReader(a.In, most+1))
 	if err != nil {

@@ -132,7 +132,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 			"command line.",
 		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt",
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			next := a.secretInput()
+			next := a.secretInput(ctx)
 			var status *client.SealStatus
 			for status == nil || status.Sealed {
 				share, err := next("key share")
@@ -169,7 +169,7 @@ func (a *app) loginCommand() *cobra.Command {
 			"GOLDKEEP_TOKEN and --token-file go before it.",
 		Example: "  goldkeep login\n  pass goldkeep/token | goldkeep login",
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			token, err := a.secretInput()("token")
+			token, err := a.secretInput(ctx)("token")
 			if err != nil || token == "" {
 				return noInput("token", err)
 			}

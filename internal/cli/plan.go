@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -31,21 +32,17 @@ func (a *app) planCommand() *cobra.Command {
 		Long: "Show what apply would change on the server. Nothing is changed. Documents are of\n" +
 			"the kinds Environment, GoldenImage, Workload and Policy.",
 		Example: "  goldkeep plan -f goldkeep/\n  goldkeep plan -f prod.yaml --prune   # what is not in the files would go",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			plan, err := c.Plan(cmd.Context(), request)
+			plan, err := c.Plan(ctx, request)
 			if err != nil {
 				return err
 			}
 			return a.showPlan(plan, true)
-		},
+		}),
 	}
 	return o.addFlags(cmd)
 }
@@ -57,26 +54,22 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: "Make the server be what the files say: all of it or, on any error, nothing. On a\n" +
 			"terminal the changes are shown first, and you are asked.",
 		Example: "  goldkeep apply -f goldkeep/\n  goldkeep apply -f goldkeep/ --prune --yes   # in a pipeline\n  cat prod.yaml | goldkeep apply -f - --yes",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			if !o.yes {
-				if agreed, err := a.agree(cmd, c, request, o); err != nil || !agreed {
+				if agreed, err := a.agree(ctx, c, request, o); err != nil || !agreed {
 					return err
 				}
 			}
-			plan, err := c.Apply(cmd.Context(), request)
+			plan, err := c.Apply(ctx, request)
 			if err != nil {
 				return err
 			}
 			return a.showPlan(plan, false)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	return o.addFlags(cmd)
@@ -90,21 +83,21 @@ func (o *changes) addFlags(cmd *cobra.Command) *cobra.Command {
 
 // agree shows what would change and asks. Where nobody can be asked, --yes is
 // needed.
-func (a *app) agree(cmd *cobra.Command, c *client.Client, request client.PlanRequest, o changes) (bool, error) {
+func (a *app) agree(ctx context.Context, c *client.Client, request client.PlanRequest, o changes) (bool, error) {
 	if _, ok := isTerminal(a.In); !ok || !a.Terminal || slices.Contains(o.files, "-") {
 		return false, &usageError{msg: "nobody can be asked: this is not a terminal", hint: "look at it with goldkeep plan, then say: goldkeep apply --yes"}
 	}
-	plan, err := c.Plan(cmd.Context(), request)
+	plan, err := c.Plan(ctx, request)
 	if err != nil {
 		return false, err
 	}
 	writePlan(a.Err, plan, true)
-	if counts(plan).total() == 0 {
+	if !changing(plan) {
 		return false, nil
 	}
-	if !a.confirm("apply this?") {
+	if !a.confirm(ctx, "apply this?") {
 		a.note("nothing was changed")
-		return false, nil
+		return false, ctx.Err()
 	}
 	return true, nil
 }
@@ -148,32 +141,15 @@ func (a *app) showPlan(plan *client.Plan, would bool) error {
 	return a.print(plan, func(t *table) { writePlan(t.w, plan, would) })
 }
 
-// tally counts changes by what happens.
-type tally struct{ created, updated, deleted int }
-
-func (t tally) total() int { return t.created + t.updated + t.deleted }
-
-func counts(plan *client.Plan) tally {
-	var t tally
-	for _, c := range plan.Changes {
-		switch c.Action {
-		case "create":
-			t.created++
-		case "update":
-			t.updated++
-		case "delete":
-			t.deleted++
-		}
-	}
-	return t
-}
-
 var signs = map[string]string{"create": "+", "update": "~", "delete": "-"}
 
 // writePlan writes a line for each change: + created, ~ updated, - deleted.
 func writePlan(w io.Writer, plan *client.Plan, would bool) {
+	n := map[string]int{}
 	for _, c := range plan.Changes {
-		if sign, changed := signs[c.Action]; changed {
+		sign := signs[c.Action]
+		n[sign]++
+		if sign != "" {
 			line := fmt.Sprintf("%s %s %s", sign, c.Kind, c.Name)
 			if len(c.Fields) > 0 {
 				line += ": " + strings.Join(c.Fields, ", ")
@@ -188,14 +164,17 @@ func writePlan(w io.Writer, plan *client.Plan, would bool) {
 			fmt.Fprintln(w, printable("  ! "+c.Warning+place))
 		}
 	}
-	n := counts(plan)
-	if n.total() == 0 {
-		fmt.Fprintf(w, "nothing to change: %d unchanged\n", len(plan.Changes))
-		return
+	switch {
+	case !changing(plan):
+		fmt.Fprintf(w, "nothing to change: %d unchanged\n", n[""])
+	case would:
+		fmt.Fprintf(w, "%d would be created, %d updated, %d deleted, %d unchanged\n", n["+"], n["~"], n["-"], n[""])
+	default:
+		fmt.Fprintf(w, "%d created, %d updated, %d deleted, %d unchanged\n", n["+"], n["~"], n["-"], n[""])
 	}
-	line := fmt.Sprintf("%d created, %d updated, %d deleted", n.created, n.updated, n.deleted)
-	if would {
-		line = fmt.Sprintf("%d would be created, %d updated, %d deleted", n.created, n.updated, n.deleted)
-	}
-	fmt.Fprintf(w, "%s, %d unchanged\n", line, len(plan.Changes)-n.total())
+}
+
+// changing reports whether a plan changes anything.
+func changing(plan *client.Plan) bool {
+	return slices.ContainsFunc(plan.Changes, func(c client.Change) bool { return signs[c.Action] != "" })
 }

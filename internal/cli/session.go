@@ -6,6 +6,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -92,12 +93,19 @@ func isTerminal(stream any) (*os.File, bool) {
 // secretInput returns a function that reads secrets, which must not stand on the
 // command line: each call asks for one without echo on a terminal, and else takes
 // the next line of standard input. io.EOF: there is no more.
-func (a *app) secretInput() func(what string) (string, error) {
+func (a *app) secretInput(ctx context.Context) func(what string) (string, error) {
 	if f, ok := isTerminal(a.In); ok {
 		return func(what string) (string, error) {
 			fmt.Fprintf(a.Err, "%s (not shown): ", what)
-			text, err := term.ReadPassword(int(f.Fd()))
-			fmt.Fprintln(a.Err)
+			defer fmt.Fprintln(a.Err)
+			before, err := term.GetState(int(f.Fd()))
+			if err != nil {
+				return "", err
+			}
+			text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
+			if ctx.Err() != nil {
+				err = errors.Join(err, term.Restore(int(f.Fd()), before))
+			}
 			return strings.TrimSpace(string(text)), err
 		}
 	}
@@ -112,12 +120,33 @@ func (a *app) secretInput() func(what string) (string, error) {
 	}
 }
 
-// confirm asks a question that is answered by y or n.
-func (a *app) confirm(question string) bool {
+// confirm asks a question that is answered by y or n; no answer is no.
+func (a *app) confirm(ctx context.Context, question string) bool {
 	fmt.Fprintf(a.Err, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is no
+	line, err := await(ctx, func() (string, error) { return bufio.NewReader(a.In).ReadString('\n') })
 	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes"
+	return err == nil && (answer == "y" || answer == "yes")
+}
+
+// await reads from a terminal, which cannot be told to stop: where the context ends
+// the reading is left behind, and the program is about to end.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	got := make(chan result, 1)
+	go func() {
+		value, err := read()
+		got <- result{value, err}
+	}()
+	select {
+	case r := <-got:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // writePrivate writes a file that only its owner may read, and never through
