@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -142,17 +143,16 @@ func (t *Tokens) keyOf(token string) (string, error) {
 	return hex.EncodeToString(mac), nil
 }
 
-// load reads a record; nil where there is none.
+// load reads a record; nil where there is none. What it reads in a View is
+// shared with others and must not be changed; see barrier.Decoded.
 func load(ctx context.Context, r barrier.Reader, key string) (*record, error) {
-	e, err := r.Get(ctx, recordPath(key))
-	if err != nil || e == nil {
-		return nil, err
-	}
-	rec := &record{key: key}
-	if err := json.Unmarshal(e.Value, rec); err != nil {
-		return nil, fmt.Errorf("read token record: %w", err)
-	}
-	return rec, nil
+	return barrier.Decoded(ctx, r, recordPath(key), func(value []byte) (*record, error) {
+		rec := &record{key: key}
+		if err := json.Unmarshal(value, rec); err != nil {
+			return nil, fmt.Errorf("read token record: %w", err)
+		}
+		return rec, nil
+	})
 }
 
 // loadAccessor reads the record an accessor names; nil where there is none.
@@ -264,7 +264,7 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 
 func (r *record) subject() *Subject {
 	return &Subject{
-		Accessor: r.Accessor, Display: r.Display, Policies: r.Policies, Meta: r.Meta, Instance: r.Instance,
+		Accessor: r.Accessor, Display: r.Display, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Instance: r.Instance,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
 	}
 }
@@ -306,7 +306,7 @@ func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barri
 
 func (r *record) info(now time.Time) *Info {
 	i := &Info{
-		Accessor: r.Accessor, Policies: r.Policies, Meta: r.Meta, Display: r.Display, Path: r.Path, Instance: r.Instance,
+		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
 		Type: "service", NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
 		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period,
 	}

@@ -11,7 +11,8 @@ import (
 // cacheBytes bounds the sealed bodies kept in memory.
 const cacheBytes = 64 << 20
 
-// cache keeps sealed rows (never plaintext) of a store that nobody else changes.
+// cache keeps sealed rows of a store that nobody else changes. Of plaintext it
+// keeps only what rooms decode by Decoded, which goes when its row goes.
 // A nil cache keeps nothing.
 //
 // gen counts commits. Whoever read the store since gen was g may put what it saw
@@ -30,6 +31,7 @@ type row struct {
 	body    []byte
 	expires int64
 	group   []byte
+	decoded atomic.Pointer[any] // see Decoded
 }
 
 func newCache(size int) *cache { return &cache{rows: map[string]*row{}, max: size} }

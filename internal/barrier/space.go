@@ -145,15 +145,7 @@ func (v *view) full(path string) (string, error) {
 }
 
 func (v *view) Get(ctx context.Context, path string) (*Entry, error) {
-	whole, err := v.full(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := v.keys.mac("path", []byte(whole))
-	if err != nil {
-		return nil, err
-	}
-	r, err := v.read(ctx, key)
+	key, r, err := v.find(ctx, path)
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -163,6 +155,19 @@ func (v *view) Get(ctx context.Context, path string) (*Entry, error) {
 	}
 	e = v.relative(e)
 	return &e, nil
+}
+
+// find returns a path's key and row; no row where there is none.
+func (v *view) find(ctx context.Context, path string) (key []byte, r *row, err error) {
+	whole, err := v.full(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if key, err = v.keys.mac("path", []byte(whole)); err != nil {
+		return nil, nil, err
+	}
+	r, err = v.read(ctx, key)
+	return key, r, err
 }
 
 // read returns the row of a key, or nil.
