@@ -20,6 +20,11 @@ type Log interface {
 	// Append writes one record and returns when it is written to the file, and,
 	// with rec.Sync, when it is on disk. An error means: do not answer.
 	Append(ctx context.Context, rec Record) error
+	// Begin writes one record as Append does, and has it on its way to disk when
+	// it returns; onDisk waits for that. It is for work that takes time of its
+	// own between the record and the answer. An error of either means: do not
+	// answer.
+	Begin(ctx context.Context, rec Record) (onDisk func() error, err error)
 }
 
 // Record is one decision. Seq, Time, Node, Prev and Hash are filled in by the

@@ -16,9 +16,6 @@ import (
 // DefaultMaxSize is when a file is put aside and the next one begun, in bytes.
 const DefaultMaxSize = 256 << 20
 
-// maxBatch is how many records are written at once.
-const maxBatch = 512
-
 // Options says where and how to log.
 type Options struct {
 	Path    string                             // the file; older ones lie beside it as PATH.<last seq>
@@ -29,34 +26,29 @@ type Options struct {
 	MaxSize int64                              // bytes; 0: DefaultMaxSize
 }
 
-// File is a Log in a file of JSON lines. One goroutine writes: whatever has
-// come in while it was busy goes out in one write, and one fsync where a record
-// asked for it.
+// File is a Log in a file of JSON lines. Each caller writes its own record; who
+// waits for the disk shares one fsync with all that were written before it
+// began. Writing goes on meanwhile.
 //
 // After any error it answers nothing more until the file has been opened again,
 // checked, and found to end with the last record that was written; each Append
 // tries that.
 type File struct {
-	o    Options
-	jobs chan *job
-	quit chan struct{}
-	done chan struct{}
-	stop sync.Once
+	o       Options
+	syncing sync.Mutex // held during an fsync; taken before mu
+
+	mu     sync.Mutex // held while a record is written
+	out    *sink      // nil: failed, or closed
+	opened bool       // out has been open once: head must not fall behind
+	closed bool
+	synced uint64 // all records up to this one are on disk
+	lost   uint64 // of those up to this one nobody can say: the file failed after it
 
 	head   atomic.Pointer[Anchor]
 	failed atomic.Pointer[fault.Error]
-
-	out    *sink // the writer goroutine's own
-	opened bool  // out has been open once: head must not fall behind
 }
 
 var _ Log = (*File)(nil)
-
-// job is one record on its way.
-type job struct {
-	rec  Record
-	done chan error
-}
 
 // Open opens or creates the log and repairs a torn end. The file's mode is 0600.
 // It fails where the log cannot be written, is held by another process, or does
@@ -68,18 +60,29 @@ func Open(o Options) (*File, error) {
 	if o.MaxSize <= 0 {
 		o.MaxSize = DefaultMaxSize
 	}
-	f := &File{o: o, jobs: make(chan *job, maxBatch), quit: make(chan struct{}), done: make(chan struct{})}
+	f := &File{o: o}
 	if err := f.reopen(); err != nil {
 		return nil, err
 	}
-	go f.run()
 	return f, nil
 }
 
-// Close writes what has come in and closes the file.
+// Close brings what was written to disk and closes the file.
 func (f *File) Close() error {
-	f.stop.Do(func() { close(f.quit) })
-	<-f.done
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	if f.out == nil {
+		return nil
+	}
+	if err := f.out.sync(); err != nil {
+		return f.fail(err)
+	}
+	f.synced = f.Head().Seq
+	f.out.close()
+	f.out = nil
 	return nil
 }
 
@@ -96,33 +99,79 @@ func (f *File) Err() error {
 
 // Append implements Log. All its errors mean: do not answer.
 func (f *File) Append(ctx context.Context, rec Record) error {
+	seq, err := f.add(ctx, rec)
+	if err != nil || !rec.Sync {
+		return err
+	}
+	return f.sync(seq)
+}
+
+// Begin implements Log.
+func (f *File) Begin(ctx context.Context, rec Record) (onDisk func() error, err error) {
+	seq, err := f.add(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.sync(seq) }()
+	return func() error { return <-done }, nil
+}
+
+// add writes a record to the file and returns its number.
+func (f *File) add(ctx context.Context, rec Record) (seq uint64, err error) {
 	if rec.Detail != nil && f.o.Seal != nil {
 		sealed, err := f.o.Seal(rec.Detail)
 		if err != nil && !fault.Is(err, fault.Sealed) {
-			return unavailable("seal audit detail: %w", err)
+			return 0, unavailable("seal audit detail: %w", err)
 		}
 		rec.Sealed = sealed
 	}
-	j := &job{rec: rec, done: make(chan error, 1)}
-	select {
-	case f.jobs <- j:
-	case <-f.done:
-		return errClosed()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-f.done:
-		select {
-		case err := <-j.done:
-			return err
-		default:
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return 0, errClosed()
+	}
+	if err := f.ready(); err != nil {
+		return 0, f.fail(err)
+	}
+	return f.write(rec)
+}
+
+// sync returns when a record is on disk, or nobody can say that it is.
+func (f *File) sync(seq uint64) error {
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	for {
+		f.mu.Lock()
+		out, head, lost, synced := f.out, f.Head().Seq, f.lost, f.synced
+		f.mu.Unlock()
+		switch {
+		case seq <= lost:
+			return unavailable("the audit record may not be on disk")
+		case seq <= synced: // by whoever came first
+			return nil
+		case out == nil:
 			return errClosed()
 		}
-	case <-ctx.Done():
-		return ctx.Err()
+		f.synchronized(out, head, out.sync())
+	}
+}
+
+// synchronized notes how an fsync ended that was to bring all up to head to disk.
+// Where the file has been put aside meanwhile, that has been done already; where
+// it has failed, it is lost already.
+func (f *File) synchronized(out *sink, head uint64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.out != out:
+	case err != nil:
+		_ = f.fail(err) // those who wait find their records lost
+	default:
+		f.synced = head
 	}
 }
 
@@ -133,97 +182,14 @@ func unavailable(format string, args ...any) *fault.Error {
 		WithHint("without an audit record nothing is answered: check the disk and the rights of the audit file")
 }
 
-// run is the writer.
-func (f *File) run() {
-	defer close(f.done)
-	defer func() {
-		if f.out != nil {
-			f.out.close()
-		}
-	}()
-	for {
-		select {
-		case j := <-f.jobs:
-			f.writeBatch(f.collect(j))
-		case <-f.quit:
-			for len(f.jobs) > 0 {
-				f.writeBatch(f.collect(<-f.jobs))
-			}
-			return
-		}
-	}
-}
-
-// collect takes what else is waiting.
-func (f *File) collect(first *job) []*job {
-	batch := []*job{first}
-	for len(batch) < maxBatch {
-		select {
-		case j := <-f.jobs:
-			batch = append(batch, j)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-func (f *File) writeBatch(batch []*job) {
-	waiting, err := f.tryBatch(batch)
-	if err == nil {
-		return
-	}
-	// A caller that was answered already has its record in the file.
-	failure := asFault(err)
-	f.fail(failure)
-	for _, j := range waiting {
-		j.done <- failure
-	}
-}
-
-// tryBatch writes a batch and answers its jobs; with an error it returns those
-// that have not been answered.
-func (f *File) tryBatch(batch []*job) (waiting []*job, err error) {
+// ready checks that the file is open, still ours, and has room, and begins the
+// next one where it is full.
+func (f *File) ready() error {
 	if f.out == nil {
 		if err := f.reopen(); err != nil {
-			return batch, err
+			return err
 		}
 	}
-	if err := f.ready(); err != nil {
-		return batch, err
-	}
-	recs := make([]Record, 0, len(batch))
-	for _, j := range batch {
-		recs = append(recs, j.rec)
-	}
-	bad, err := f.write(recs)
-	if err != nil {
-		return batch, err
-	}
-	for i, j := range batch {
-		switch {
-		case bad[i] != nil:
-			j.done <- bad[i]
-		case j.rec.Sync:
-			waiting = append(waiting, j)
-		default:
-			j.done <- nil
-		}
-	}
-	if len(waiting) > 0 {
-		if err := f.out.sync(); err != nil {
-			return waiting, err
-		}
-	}
-	for _, j := range waiting {
-		j.done <- nil
-	}
-	return nil, nil
-}
-
-// ready checks that the file is still ours, has room, and begins the next one
-// where it is full.
-func (f *File) ready() error {
 	if err := f.out.check(f.o.MinFree); err != nil {
 		return err
 	}
@@ -233,44 +199,37 @@ func (f *File) ready() error {
 	if err := f.out.rotate(f.Head().Seq); err != nil {
 		return err
 	}
+	f.synced = f.Head().Seq
 	return f.reopen()
 }
 
-// write appends records in one write. Those that cannot be encoded get an error
-// of their own in bad, by index.
-func (f *File) write(recs []Record) (bad map[int]error, err error) {
-	var lines []byte
+// write appends a record. One that cannot be encoded is its caller's error, not
+// the file's.
+func (f *File) write(rec Record) (seq uint64, err error) {
 	head := f.Head()
-	for i, rec := range recs {
-		rec.Seq, rec.Node, rec.Time = head.Seq+1, f.o.Node, f.o.Now().UTC().Round(0)
-		line, hash, err := encode(rec, head.Hash)
-		if err == nil && len(line) > maxLine {
-			err = fault.New(fault.TooLarge, "an audit record has %d bytes; the limit is %d", len(line), maxLine)
-		}
-		if err != nil {
-			if bad == nil {
-				bad = map[int]error{}
-			}
-			bad[i] = err
-			continue
-		}
-		lines = append(lines, line...)
-		head = Anchor{Seq: rec.Seq, Hash: hash, Node: f.o.Node}
+	rec.Seq, rec.Node, rec.Time = head.Seq+1, f.o.Node, f.o.Now().UTC().Round(0)
+	line, hash := encode(rec, head.Hash)
+	if len(line) > maxLine {
+		return 0, fault.New(fault.TooLarge, "an audit record has %d bytes; the limit is %d", len(line), maxLine)
 	}
-	if err := f.out.append(lines); err != nil {
-		return bad, err
+	if err := f.out.append(line); err != nil {
+		return 0, f.fail(err)
 	}
-	f.head.Store(&head)
-	return bad, nil
+	f.head.Store(&Anchor{Seq: rec.Seq, Hash: hash, Node: f.o.Node})
+	return rec.Seq, nil
 }
 
-// fail closes the file; only reopen makes it usable again.
-func (f *File) fail(err *fault.Error) {
-	f.failed.Store(err)
+// fail closes the file; only reopen makes it usable again. A caller that was
+// answered already has its record in the file.
+func (f *File) fail(err error) *fault.Error {
+	failure := asFault(err)
+	f.failed.Store(failure)
+	f.lost = f.Head().Seq
 	if f.out != nil {
 		f.out.close()
 		f.out = nil
 	}
+	return failure
 }
 
 // reopen opens the file and continues its chain. What was found on the way
@@ -294,15 +253,13 @@ func (f *File) reopen() error {
 	if f.failed.Load() != nil {
 		found.events = append(found.events, eventRecovered)
 	}
+	for _, e := range found.events {
+		if _, err := f.write(Record{Kind: "event", Op: "audit", Actor: "system", Answer: "repaired", Reason: e}); err != nil {
+			return err
+		}
+	}
 	if len(found.events) > 0 {
-		var recs []Record
-		for _, e := range found.events {
-			recs = append(recs, Record{Kind: "event", Op: "audit", Actor: "system", Answer: "repaired", Reason: e})
-		}
-		if _, err := f.write(recs); err == nil {
-			err = f.out.sync()
-		}
-		if err != nil {
+		if err := f.out.sync(); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,7 @@ import (
 type sink struct {
 	path string
 	file *os.File
-	info os.FileInfo
+	id   syscall.Stat_t // which file it is
 	size int64
 }
 
@@ -60,7 +60,10 @@ func (s *sink) begin() (finding, error) {
 	if err := s.file.Chmod(0o600); err != nil {
 		return finding{}, unavailable("protect audit log: %w", err)
 	}
-	s.info, s.size = info, info.Size()
+	if err := syscall.Fstat(int(s.file.Fd()), &s.id); err != nil {
+		return finding{}, unavailable("read audit log: %w", err)
+	}
+	s.size = info.Size()
 	if err := syncDir(filepath.Dir(s.path)); err != nil {
 		return finding{}, unavailable("sync audit folder: %w", err)
 	}
@@ -171,11 +174,11 @@ func (s *sink) sync() error {
 // check finds out whether the path still leads to this file, untouched, and
 // whether the disk has room.
 func (s *sink) check(minFree uint64) error {
-	now, err := os.Lstat(s.path)
-	if err != nil || !os.SameFile(now, s.info) {
+	var now syscall.Stat_t
+	if err := syscall.Lstat(s.path, &now); err != nil || now.Dev != s.id.Dev || now.Ino != s.id.Ino {
 		return unavailable("the audit log was moved or deleted while in use")
 	}
-	if now.Size() != s.size {
+	if now.Size != s.size {
 		return unavailable("the audit log was changed by somebody else while in use")
 	}
 	if minFree == 0 {

@@ -102,7 +102,8 @@ type walk struct {
 	quiet    bool // open, pure and there while sealed: health and the like
 	subject  *auth.Subject
 	decision policy.Decision
-	served   bool // the engine has been reached
+	served   bool         // the engine has been reached
+	onDisk   func() error // waits until the record of the change is on disk; nil: there is none
 	answer   *engine.Response
 	wrap     *engine.Wrap
 }

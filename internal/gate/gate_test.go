@@ -29,6 +29,8 @@ import (
 type memory struct {
 	records []audit.Record
 	fail    error
+	late    error // what waiting for the disk comes to
+	waited  int   // how often somebody has
 }
 
 func (m *memory) Append(_ context.Context, rec audit.Record) error {
@@ -38,15 +40,20 @@ func (m *memory) Append(_ context.Context, rec audit.Record) error {
 	return m.fail
 }
 
+func (m *memory) Begin(ctx context.Context, rec audit.Record) (func() error, error) {
+	return func() error { m.waited++; return m.late }, m.Append(ctx, rec)
+}
+
 // echo is an engine that answers with what it saw.
 type echo struct {
 	engine.Special
 	exists bool
 	asked  int // how often Exists was
+	fail   error
 }
 
 func (e *echo) Handle(_ context.Context, req *engine.Request) (*engine.Response, error) {
-	return &engine.Response{Data: map[string]string{"op": string(req.Op), "path": req.Path, "token": req.Token}}, nil
+	return &engine.Response{Data: map[string]string{"op": string(req.Op), "path": req.Path, "token": req.Token}}, e.fail
 }
 func (e *echo) Exists(context.Context, string) (bool, error) { e.asked++; return e.exists, nil }
 
@@ -162,6 +169,29 @@ path "echo/guarded" { capabilities = ["read"] }`)
 	}
 	if want := "response:deny request:allow response:allow "; kinds != want {
 		t.Errorf("records %q, want %q", kinds, want)
+	}
+}
+
+// TestNoAnswerBeforeTheDisk: the answer of a change, be it an error, waits for
+// its record; where the disk failed it does not leave.
+func TestNoAnswerBeforeTheDisk(t *testing.T) {
+	p := newParts(t)
+	tok := p.token(t, `path "echo/*" { capabilities = ["create", "update"] }`)
+	change := &gate.Request{Op: policy.Update, Path: "echo/x", Token: tok}
+	if _, err := p.gate.Handle(t.Context(), change); err != nil || p.log.waited != 1 {
+		t.Errorf("waited %d times, %v", p.log.waited, err)
+	}
+	p.echo.fail = fault.New(fault.Conflict, "not now")
+	if _, err := p.gate.Handle(t.Context(), change); !fault.Is(err, fault.Conflict) || p.log.waited != 2 {
+		t.Errorf("an engine's error: waited %d times, %v", p.log.waited, err)
+	}
+	p.log.late = errors.New("input/output error")
+	if _, err := p.gate.Handle(t.Context(), change); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("the disk fails under the engine's error: %v", err)
+	}
+	p.echo.fail = nil
+	if resp, err := p.gate.Handle(t.Context(), change); !fault.Is(err, fault.Unavailable) || resp != nil {
+		t.Errorf("the disk fails: %v, %v", resp, err)
 	}
 }
 

@@ -18,7 +18,9 @@ import (
 // What the audit log holds of a request:
 //
 //   - a change leaves two records, "request" before the engine is reached and
-//     "response" before the answer leaves, so that no effect is unrecorded;
+//     "response" before the answer leaves, so that no effect is unrecorded. The
+//     first goes to disk while the engine works, and is there before the answer
+//     leaves; the second only where it names what was handed out;
 //   - a read that changes nothing has no effect but its answer, so "response"
 //     is enough, and a request that never reached an engine leaves just that;
 //   - health, seal status and the like, which answer anybody at any time,
@@ -30,21 +32,33 @@ import (
 // purpose names the gate's keys.
 const purpose = "audit"
 
-// announce records a change before it happens.
+// announce records a change before it happens: in the file at once, on disk
+// while the engine works. conclude waits for that.
 func (g *Gate) announce(ctx context.Context, w *walk) error {
 	if w.pure {
 		return nil
 	}
-	return g.append(ctx, w, audit.Record{Kind: "request", Answer: "allow", Reason: w.decision.Reason})
+	rec, err := g.complete(w, audit.Record{Kind: "request", Answer: "allow", Reason: w.decision.Reason})
+	if err != nil {
+		return err
+	}
+	w.onDisk, err = g.o.Audit.Begin(ctx, rec)
+	return unwritten(err)
 }
 
-// conclude records how a request ended, before the answer leaves. A change is
-// on disk then; a client that has hung up does not stop the record.
+// conclude records how a request ended, before the answer leaves. That a change
+// was asked for is on disk then, and so is what it handed out; a client that has
+// hung up stops neither.
 func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
+	if w.onDisk != nil {
+		if err := unwritten(w.onDisk()); err != nil {
+			return err
+		}
+	}
 	if err == nil && w.quiet {
 		return nil
 	}
-	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: w.served && !w.pure}
+	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: !w.pure && w.handsOut()}
 	switch {
 	case fault.Is(err, fault.Denied):
 		rec.Answer = "deny"
@@ -54,11 +68,19 @@ func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
 	case err != nil:
 		rec.Answer, rec.Reason = "error", fault.KindOf(err).String()
 	}
-	return g.append(context.WithoutCancel(ctx), w, rec)
+	if rec, err = g.complete(w, rec); err != nil {
+		return err
+	}
+	return unwritten(g.o.Audit.Append(context.WithoutCancel(ctx), rec))
 }
 
-// append completes a record with what the walk knows and writes it.
-func (g *Gate) append(ctx context.Context, w *walk, rec audit.Record) error {
+// handsOut reports whether the answer gives something that can be taken back.
+func (w *walk) handsOut() bool {
+	return w.wrap != nil || w.answer != nil && (w.answer.Auth != nil || w.answer.Secret != nil)
+}
+
+// complete adds to a record what the walk knows.
+func (g *Gate) complete(w *walk, rec audit.Record) (audit.Record, error) {
 	rec.ID, rec.Op, rec.Remote = w.id, string(w.op), w.Remote
 	if w.slot != nil {
 		rec.Mount = w.slot.Mount.Path
@@ -68,22 +90,22 @@ func (g *Gate) append(ctx context.Context, w *walk, rec audit.Record) error {
 	}
 	if !g.o.Barrier.Sealed() {
 		if err := g.hide(w, &rec); err != nil && !fault.Is(err, fault.Sealed) {
-			return fault.New(fault.Internal, "seal audit record: %w", err)
+			return rec, fault.New(fault.Internal, "seal audit record: %w", err)
 		}
 	}
-	return g.write(ctx, rec)
+	return rec, nil
 }
 
-// write appends a record. The cause of a failure is for the log, not for the
-// caller.
-func (g *Gate) write(ctx context.Context, rec audit.Record) error {
-	if err := g.o.Audit.Append(ctx, rec); err != nil {
-		return &fault.Error{
-			Kind: fault.Unavailable, Msg: "the audit log cannot be written, so nothing is answered", Err: err,
-			Hint: "see the server's log, and its disk",
-		}
+// unwritten is what callers get where the log failed. The cause is for the
+// server's log, not for them.
+func unwritten(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return &fault.Error{
+		Kind: fault.Unavailable, Msg: "the audit log cannot be written, so nothing is answered", Err: err,
+		Hint: "see the server's log, and its disk",
+	}
 }
 
 // hide puts what could name a secret into the record: the path blinded, so that
@@ -183,7 +205,7 @@ func (g *Gate) Record(ctx context.Context, e Event) error {
 			return fault.New(fault.Internal, "seal event: %w", err)
 		}
 	}
-	return g.write(ctx, rec)
+	return unwritten(g.o.Audit.Append(ctx, rec))
 }
 
 // Open reads what a record keeps sealed, for those allowed to: the audit's

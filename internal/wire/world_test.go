@@ -68,6 +68,13 @@ func (a *auditSwitch) Append(ctx context.Context, rec audit.Record) error {
 	return a.Log.Append(ctx, rec)
 }
 
+func (a *auditSwitch) Begin(ctx context.Context, rec audit.Record) (func() error, error) {
+	if a.broken.Load() && a.skip.Add(-1) < 0 {
+		return nil, errors.New("no space left on device")
+	}
+	return a.Log.Begin(ctx, rec)
+}
+
 // Write implements io.Writer for the captured log.
 func (w *world) Write(p []byte) (int, error) {
 	w.logMu.Lock()
