@@ -86,6 +86,7 @@ type Workload struct {
 	Name        string           `json:"name"`
 	Owner       string           `json:"owner"`
 	Contact     string           `json:"contact,omitempty"`
+	Protect     bool             `json:"protect,omitempty"`
 	Environment string           `json:"environment"`
 	Image       WorkloadImage    `json:"image"`
 	Nodes       []string         `json:"nodes,omitempty"`

@@ -31,16 +31,16 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 	if c.Body == nil {
 		return nil, fault.New(fault.Invalid, "the body must be the feed's file")
 	}
+	file, size, err := e.spool(ctx, c.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
 	done, err := e.turn(ctx, e.feeds)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	file, size, err := e.spool(c.Body)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
 	if _, err := file.Seek(0, 0); err != nil {
 		return nil, err
 	}

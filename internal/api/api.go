@@ -11,7 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -23,6 +23,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/plan"
+	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
@@ -50,21 +51,28 @@ type Engine struct {
 	o       Options
 	router  *engine.Router
 	special engine.Special
+	uploads chan struct{} // bounds the uploads being taken
 	scans   chan struct{} // bounds the scans under way
 	feeds   chan struct{} // one feed is imported at a time
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
-// maxScans bounds how many images are scanned at once.
-const maxScans = 2
+// How many uploads are taken, and how many images scanned, at once. A slow upload
+// holds up no scan.
+const (
+	maxUploads = 8
+	maxScans   = 2
+)
 
 // New makes the engine from the list of operations.
 func New(o Options) *Engine {
 	if o.MaxUpload == 0 {
 		o.MaxUpload = 16 << 30
 	}
-	e := &Engine{o: o, scans: make(chan struct{}, maxScans), feeds: make(chan struct{}, 1)}
+	e := &Engine{
+		o: o, uploads: make(chan struct{}, maxUploads), scans: make(chan struct{}, maxScans), feeds: make(chan struct{}, 1),
+	}
 	byPath := map[string]*engine.Ops{}
 	var routes []engine.Route
 	for _, op := range e.operations() {
@@ -93,7 +101,6 @@ type operation struct {
 	open         bool     // no token needed
 	sealed       bool     // also while the server is sealed
 	stream       bool     // the body is bytes, not JSON
-	impure       bool     // a read that changes something, such as a verdict kept
 }
 
 // call is one request to an operation.
@@ -125,7 +132,7 @@ func (op operation) mark(s engine.Special, path string) engine.Special {
 	if op.stream {
 		s.Streaming = append(s.Streaming, p)
 	}
-	if op.method == "GET" && !op.impure {
+	if op.method == "GET" {
 		s.Pure = append(s.Pure, p)
 	}
 	return s
@@ -144,13 +151,6 @@ func pattern(path string) string {
 
 func (e *Engine) handler(op operation) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-		for name, value := range v {
-			plain, err := url.PathUnescape(value)
-			if err != nil {
-				return nil, fault.New(fault.Invalid, "the path is not a valid URL path")
-			}
-			v[name] = plain
-		}
 		out, err := op.do(ctx, &call{Request: req, vars: v})
 		if err != nil || out == nil {
 			return nil, err
@@ -207,13 +207,22 @@ func listOf[T any](all []T, err error) (any, error) {
 	return items[T]{all}, nil
 }
 
-// digestOf reads a digest from the path.
+// digest reads a digest from the path.
 func (c *call) digest() (image.Digest, error) {
 	d, err := image.ParseDigest(c.vars["digest"])
 	if err != nil {
 		return "", fault.New(fault.Invalid, "%v", err).WithHint("write the whole digest: sha256: and 64 hex digits")
 	}
 	return d, nil
+}
+
+// nodeOf is the node whose agent a token belongs to; "" where it is nobody's. The
+// token's policy counts too: anybody who makes tokens chooses their metadata.
+func nodeOf(subject *auth.Subject) string {
+	if subject == nil || !slices.Contains(subject.Policies, policy.NodeName) {
+		return ""
+	}
+	return subject.Meta["node"]
 }
 
 // forNode refuses a node's token that speaks for another node, and anybody's
@@ -224,9 +233,9 @@ func forNode(subject *auth.Subject, node string) error {
 		return fault.New(fault.Invalid, "the node is not named")
 	case subject == nil:
 		return fault.New(fault.Denied, "permission denied")
-	case subject.Root || subject.Meta["node"] == node:
+	case subject.Root || nodeOf(subject) == node:
 		return nil
 	}
-	return fault.New(fault.Denied, "permission denied: this token is not the one of node %s", node).
-		WithHint("enrol the node: goldkeep node enrol %s", node)
+	return fault.New(fault.Denied, "permission denied: this token is not the one of node %.63q", node).
+		WithHint("an agent's token is made with: goldkeep node enrol NODE")
 }

@@ -6,6 +6,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -42,8 +43,13 @@ func serve(g *gate.Gate, w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return fault.New(fault.Unsupported, "method %s is not offered here", r.Method)
 	}
+	// Policies are written for plain paths: one that is written with "%" must not
+	// slip past them, so it is decoded first, and cannot hide a slash.
+	if strings.Count(r.URL.Path, "/") != strings.Count(r.URL.EscapedPath(), "/") {
+		return fault.New(fault.Invalid, "a name in the path holds a slash")
+	}
 	req := &gate.Request{
-		Op: op, Path: strings.Trim(r.URL.EscapedPath(), "/"), Query: r.URL.Query(), Token: token(r), Remote: remote(r),
+		Op: op, Path: strings.Trim(r.URL.Path, "/"), Query: r.URL.Query(), Token: token(r), Remote: remote(r),
 	}
 	if op == policy.Update {
 		if g.Streams(r.Context(), req.Path) {
@@ -124,6 +130,26 @@ type problem struct {
 	Verdict *verdict.Verdict `json:"verdict,omitempty"`
 }
 
+// Limits of one answer: documents can be wrong in a million places.
+const (
+	maxErrors = 100
+	maxDetail = 16 << 10 // bytes
+)
+
+// tell lists the first problems of a document.
+func (p *problem) tell(errs manifest.Errors) {
+	for i, e := range errs {
+		if i == maxErrors {
+			p.Errors = append(p.Errors, fmt.Sprintf("and %d more", len(errs)-maxErrors))
+			break
+		}
+		p.Errors = append(p.Errors, e.Error())
+	}
+	if len(p.Detail) > maxDetail {
+		p.Detail = strings.ToValidUTF8(p.Detail[:maxDetail], "") + "..."
+	}
+}
+
 func fail(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
 	kind := fault.KindOf(err)
 	p := problem{
@@ -133,9 +159,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
 	if kind == fault.Internal {
 		log.Error("answer request", "method", r.Method, "error", err)
 	}
-	for _, e := range errorsOf(err) {
-		p.Errors = append(p.Errors, e.Error())
-	}
+	p.tell(errorsOf(err))
 	var refusal *identity.Refusal
 	if errors.As(err, &refusal) {
 		p.Wanted, p.Verdict = refusal.Wanted, refusal.Verdict

@@ -97,16 +97,16 @@ func (e *Engine) addImage(ctx context.Context, c *call) (any, error) {
 	if c.Body == nil {
 		return nil, fault.New(fault.Invalid, "the body must be an image archive or an executable")
 	}
+	file, size, err := e.spool(ctx, c.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
 	done, err := e.turn(ctx, e.scans)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	file, size, err := e.spool(c.Body)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
 	img, err := image.OpenArchive(ctx, file, size, c.param("name"), image.Options{Limits: e.o.Limits})
 	if err != nil {
 		return nil, err
@@ -125,7 +125,12 @@ func (e *Engine) turn(ctx context.Context, places chan struct{}) (done func(), e
 }
 
 // spool writes an upload to a file that has no name and is gone when closed.
-func (e *Engine) spool(body io.Reader) (*os.File, int64, error) {
+func (e *Engine) spool(ctx context.Context, body io.Reader) (*os.File, int64, error) {
+	done, err := e.turn(ctx, e.uploads)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	file, err := os.CreateTemp(e.o.TempDir, "upload-*")
 	if err != nil {
 		return nil, 0, fault.New(fault.Unavailable, "make temporary file: %w", err)
@@ -168,15 +173,24 @@ func (e *Engine) pullImage(ctx context.Context, c *call) (any, error) {
 	return e.learn(ctx, img)
 }
 
+// ours reports whether an image could not be scanned through no fault of its own:
+// then it may be brought again.
+func ours(err error) bool {
+	kind := fault.KindOf(err)
+	return kind == fault.Unavailable || kind == fault.Sealed
+}
+
 // learn scans an image, keeps what is known of it, and has what waits for it
 // judged.
 func (e *Engine) learn(ctx context.Context, img *image.Image) (any, error) {
 	defer func() { _ = img.Close() }()
 	ev, err := e.o.Scan(ctx, img)
-	if err != nil {
+	if err != nil && !ours(err) {
 		if kept := e.o.Catalog.Fail(ctx, img.ID, img.Name, fault.Public(err)); kept != nil {
 			return nil, errors.Join(err, kept)
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := e.o.Catalog.Learn(ctx, img, ev); err != nil {

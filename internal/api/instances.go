@@ -16,12 +16,31 @@ import (
 	"github.com/goldkeep/goldkeep/internal/identity"
 )
 
+// listInstances lists the instances; an agent sees those of its node.
 func (e *Engine) listInstances(ctx context.Context, c *call) (any, error) {
-	return listOf(e.o.Identity.List(ctx, c.param("all") == "true"))
+	limit, err := c.number("limit", identity.MaxList)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.number("after", 0)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(e.o.Identity.List(ctx, identity.Query{
+		Ended: c.param("all") == "true", Node: nodeOf(c.Subject), After: int64(after), Limit: limit,
+	}))
 }
 
+// showInstance shows an instance; another node's is not found.
 func (e *Engine) showInstance(ctx context.Context, c *call) (any, error) {
-	return e.o.Identity.Get(ctx, c.vars["id"])
+	in, err := e.o.Identity.Get(ctx, c.vars["id"])
+	if err != nil {
+		return nil, err
+	}
+	if node := nodeOf(c.Subject); node != "" && node != in.Node {
+		return nil, fault.New(fault.NotFound, "there is no instance %q on node %s", in.ID, node)
+	}
+	return in, nil
 }
 
 func (e *Engine) admit(ctx context.Context, c *call) (any, error) {
@@ -106,7 +125,7 @@ func (e *Engine) enrol(ctx context.Context, c *call) (any, error) {
 	if !nodeName.MatchString(node) {
 		return nil, fault.New(fault.Invalid, "a node's name has lower-case letters, digits, '-' and '.', and at most 63 of them")
 	}
-	if c.Subject == nil || c.Subject.Meta["node"] != "" {
+	if c.Subject == nil || nodeOf(c.Subject) != "" {
 		return nil, fault.New(fault.Denied, "permission denied: a node cannot enrol another")
 	}
 	token, err := e.o.EnrolNode(ctx, node)

@@ -76,14 +76,7 @@ func (d *describer) operation(op operation) object {
 	}
 	out := object{
 		"summary": op.summary, "operationId": operationID(op), "parameters": params,
-		"responses": object{"200": d.answer(op), "default": object{
-			"description": "what went wrong, and what to do",
-			"content":     object{"application/problem+json": object{"schema": object{"$ref": "#/components/schemas/Problem"}}},
-		}},
-	}
-	if op.out == nil {
-		out["responses"].(object)["204"] = object{"description": "done"}
-		delete(out["responses"].(object), "200")
+		"responses": d.responses(op),
 	}
 	if op.open {
 		out["security"] = []any{}
@@ -97,11 +90,17 @@ func (d *describer) operation(op operation) object {
 	return out
 }
 
-func (d *describer) answer(op operation) object {
+func (d *describer) responses(op operation) object {
+	all := object{"default": object{
+		"description": "what went wrong, and what to do",
+		"content":     object{"application/problem+json": object{"schema": object{"$ref": "#/components/schemas/Problem"}}},
+	}}
 	if op.out == nil {
-		return object{"description": "the answer", "content": content(object{"type": "object"})}
+		all["204"] = object{"description": "done"}
+	} else {
+		all["200"] = object{"description": "the answer", "content": content(d.schema(reflect.TypeOf(op.out)))}
 	}
-	return object{"description": "the answer", "content": content(d.schema(reflect.TypeOf(op.out)))}
+	return all
 }
 
 func content(schema any) object { return object{"application/json": object{"schema": schema}} }
@@ -133,6 +132,8 @@ func (d *describer) schema(t reflect.Type) any {
 		return object{"type": "object", "additionalProperties": d.schema(t.Elem())}
 	case reflect.Struct:
 		return d.structure(t)
+	case reflect.Interface:
+		return object{} // any JSON
 	case reflect.Bool:
 		return object{"type": "boolean"}
 	case reflect.Float64:

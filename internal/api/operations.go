@@ -37,7 +37,7 @@ func (e *Engine) operations() []operation {
 		},
 		{
 			method: "GET", path: "/api/v1/environments/{name}/verdicts/{digest}", summary: "Judge an image in an environment, now",
-			do: e.judge, out: client.Verdict{}, sealed: true, impure: true,
+			do: e.judge, out: client.Verdict{}, sealed: true,
 		},
 		{
 			method: "GET", path: "/api/v1/golden-images", summary: "List the golden images",
@@ -76,12 +76,12 @@ func (e *Engine) operations() []operation {
 			do: e.showAdvisories, out: client.Snapshot{}, sealed: true,
 		},
 		{
-			method: "PUT", path: "/api/v1/advisories/{feed}", summary: "Send a feed: an OSV all.zip, kev.json or epss.csv",
+			method: "PUT", path: "/api/v1/advisories/{feed}", summary: "Send a feed: an OSV all.zip, or the files kev, epss and cvss",
 			do: e.putFeed, out: client.FeedChange{}, stream: true,
 		},
 		{
 			method: "GET", path: "/api/v1/instances", summary: "List the running instances",
-			do: e.listInstances, out: items[client.Instance]{}, query: []string{"all"}, sealed: true,
+			do: e.listInstances, out: items[client.Instance]{}, query: []string{"all", "after", "limit"}, sealed: true,
 		},
 	}
 	return append(all, e.agentOperations()...)
@@ -124,7 +124,7 @@ func (e *Engine) agentOperations() []operation {
 		},
 		{
 			method: "GET", path: "/api/v1/openapi.json", summary: "This document",
-			do: e.openAPI, open: true, sealed: true,
+			do: e.openAPI, out: object{}, open: true, sealed: true,
 		},
 	}
 }

@@ -38,6 +38,7 @@ type Image struct {
 	Scanned   time.Time
 	Evidence  *verdict.Evidence // nil unless Known; not filled in by lists
 	Digests   []image.Digest    // every other digest it goes by
+	version   int64             // counts what was learned; see Relearn
 }
 
 // Golden is a golden image: a named, owned line of images.
@@ -68,12 +69,15 @@ CREATE TABLE catalog_image (
 	error TEXT NOT NULL,
 	first_seen BIGINT NOT NULL,
 	scanned BIGINT NOT NULL,
+	version BIGINT NOT NULL,
 	evidence BLOB
 );
+CREATE INDEX catalog_image_state ON catalog_image (state);
 CREATE TABLE catalog_digest (digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (digest, image));
 CREATE INDEX catalog_digest_image ON catalog_digest (image);
 CREATE TABLE catalog_package (ecosystem TEXT NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (ecosystem, name, image));
 CREATE INDEX catalog_package_image ON catalog_package (image);
+CREATE INDEX catalog_package_name ON catalog_package (name);
 CREATE TABLE catalog_environment (name TEXT PRIMARY KEY, protect BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE catalog_golden (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE catalog_channel (
@@ -83,7 +87,7 @@ CREATE TABLE catalog_channel (
 CREATE INDEX catalog_channel_digest ON catalog_channel (digest);
 CREATE TABLE catalog_verdict (
 	image TEXT NOT NULL, environment TEXT NOT NULL,
-	admit TEXT NOT NULL, retain TEXT NOT NULL, at BIGINT NOT NULL, until BIGINT NOT NULL, body BLOB NOT NULL,
+	turn BIGINT NOT NULL, until BIGINT NOT NULL, body BLOB,
 	PRIMARY KEY (image, environment)
 );
 CREATE INDEX catalog_verdict_until ON catalog_verdict (until) WHERE until > 0;

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -23,6 +24,8 @@ type goldenSpec struct {
 	Channels map[string]string `yaml:"channels"`
 }
 
+var channelName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
 // ParseGolden reads a document of the kind GoldenImage. Errors name file and line.
 func ParseGolden(doc manifest.Document) (*Golden, error) {
 	var spec goldenSpec
@@ -35,6 +38,10 @@ func ParseGolden(doc manifest.Document) (*Golden, error) {
 	}
 	var errs manifest.Errors
 	for name, text := range spec.Channels {
+		if !channelName.MatchString(name) {
+			errs = append(errs, doc.Errorf(doc.LineOf("channels", name), "channel %.80q is not a name: use lower-case letters, digits and '-', as in gold", name))
+			continue
+		}
 		digest, err := image.ParseDigest(text)
 		if err != nil {
 			errs = append(errs, doc.Errorf(doc.LineOf("channels", name), "channel %s: %v; a channel points at a digest, never at a tag", name, err))
@@ -56,37 +63,49 @@ func (c *Catalog) PutGolden(ctx context.Context, g Golden) (moved []image.Digest
 		return nil, fmt.Errorf("encode golden image: %w", err)
 	}
 	err = c.store.Update(ctx, func(tx store.Tx) error {
-		moved = nil
-		old, err := channelsOf(ctx, tx, g.Name)
-		if err != nil {
-			return err
-		}
 		if _, err := tx.Exec(ctx, "INSERT INTO catalog_golden (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", g.Name, string(body)); err != nil {
 			return fmt.Errorf("keep golden image: %w", err)
 		}
-		for channel, digest := range old {
-			if g.Channels[channel] == digest {
-				continue
-			}
-			moved = append(moved, digest)
-			if _, err := tx.Exec(ctx, "DELETE FROM catalog_channel WHERE golden = ? AND channel = ?", g.Name, channel); err != nil {
-				return fmt.Errorf("clear channel: %w", err)
-			}
-		}
-		for channel, digest := range g.Channels {
-			if old[channel] == digest {
-				continue
-			}
-			moved = append(moved, digest)
-			if _, err := tx.Exec(ctx, "INSERT INTO catalog_channel (golden, channel, digest, since) VALUES (?, ?, ?, ?)", g.Name, channel, string(digest), store.Millis(c.Now())); err != nil {
-				return fmt.Errorf("set channel: %w", err)
-			}
-		}
-		slices.Sort(moved)
-		moved = slices.Compact(moved)
-		return nil
+		moved, err = c.move(ctx, tx, g)
+		return err
 	})
 	return moved, err
+}
+
+// move sets the channels of a golden image and makes the verdicts on whatever
+// entered or left one due.
+func (c *Catalog) move(ctx context.Context, tx store.Tx, g Golden) ([]image.Digest, error) {
+	old, err := channelsOf(ctx, tx, g.Name)
+	if err != nil {
+		return nil, err
+	}
+	var moved []image.Digest
+	for channel, digest := range old {
+		if g.Channels[channel] == digest {
+			continue
+		}
+		moved = append(moved, digest)
+		if _, err := tx.Exec(ctx, "DELETE FROM catalog_channel WHERE golden = ? AND channel = ?", g.Name, channel); err != nil {
+			return nil, fmt.Errorf("clear channel: %w", err)
+		}
+	}
+	for channel, digest := range g.Channels {
+		if old[channel] == digest {
+			continue
+		}
+		moved = append(moved, digest)
+		if _, err := tx.Exec(ctx, "INSERT INTO catalog_channel (golden, channel, digest, since) VALUES (?, ?, ?, ?)", g.Name, channel, string(digest), store.Millis(c.Now())); err != nil {
+			return nil, fmt.Errorf("set channel: %w", err)
+		}
+	}
+	slices.Sort(moved)
+	moved = slices.Compact(moved)
+	for _, digest := range moved {
+		if err := c.touch(ctx, tx, digest); err != nil {
+			return nil, err
+		}
+	}
+	return moved, nil
 }
 
 func channelsOf(ctx context.Context, tx store.Tx, golden string) (map[string]image.Digest, error) {
@@ -109,7 +128,7 @@ func (c *Catalog) Goldens(ctx context.Context) ([]Golden, error) {
 func (c *Catalog) Golden(ctx context.Context, name string) (*Golden, error) {
 	found, err := bodies[Golden](ctx, c.store, "SELECT body FROM catalog_golden WHERE name = ?", name)
 	if err == nil && len(found) == 0 {
-		err = fault.New(fault.NotFound, "there is no golden image %q", name)
+		err = fault.New(fault.NotFound, "there is no golden image %q", name).WithHint("see them with: goldkeep golden list")
 	}
 	if err != nil {
 		return nil, err
@@ -118,15 +137,19 @@ func (c *Catalog) Golden(ctx context.Context, name string) (*Golden, error) {
 }
 
 // DeleteGolden removes a golden image and returns the digests that stood in it.
-func (c *Catalog) DeleteGolden(ctx context.Context, name string) ([]image.Digest, error) {
-	moved, err := c.PutGolden(ctx, Golden{Name: name})
-	if err != nil {
-		return nil, err
-	}
-	return moved, c.exec(ctx, "DELETE FROM catalog_golden WHERE name = ?", name)
+func (c *Catalog) DeleteGolden(ctx context.Context, name string) (moved []image.Digest, err error) {
+	err = c.store.Update(ctx, func(tx store.Tx) error {
+		if moved, err = c.move(ctx, tx, Golden{Name: name}); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM catalog_golden WHERE name = ?", name)
+		return err
+	})
+	return moved, err
 }
 
-// PutEnvironment creates or replaces an environment.
+// PutEnvironment creates or replaces an environment. Verdicts on every known
+// image are due in it from then on.
 func (c *Catalog) PutEnvironment(ctx context.Context, env verdict.Environment, protect bool) error {
 	body, err := json.Marshal(env)
 	if err != nil {
@@ -136,16 +159,25 @@ func (c *Catalog) PutEnvironment(ctx context.Context, env verdict.Environment, p
 	if protect {
 		guarded = 1
 	}
-	return c.exec(ctx, `INSERT INTO catalog_environment (name, protect, body) VALUES (?, ?, ?)
-		ON CONFLICT (name) DO UPDATE SET body = excluded.body, protect = excluded.protect`, env.Name, guarded, string(body))
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO catalog_environment (name, protect, body) VALUES (?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET body = excluded.body, protect = excluded.protect`, env.Name, guarded, string(body))
+		if err != nil {
+			return fmt.Errorf("keep environment: %w", err)
+		}
+		return c.touchAll(ctx, tx, env.Name)
+	})
 }
 
 // DeleteEnvironment removes an environment with its verdicts.
 func (c *Catalog) DeleteEnvironment(ctx context.Context, name string) error {
-	if err := c.exec(ctx, "DELETE FROM catalog_verdict WHERE environment = ?", name); err != nil {
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM catalog_verdict WHERE environment = ?", name); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM catalog_environment WHERE name = ?", name)
 		return err
-	}
-	return c.exec(ctx, "DELETE FROM catalog_environment WHERE name = ?", name)
+	})
 }
 
 // Protected reports whether an environment must not be deleted by apply.

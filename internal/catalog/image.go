@@ -7,6 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
@@ -46,12 +50,28 @@ func (c *Catalog) Put(ctx context.Context, diff image.Digest, report *component.
 	})
 }
 
+// maxWanted bounds the images that are wanted and not known: whoever may ask for
+// verdicts could fill the store with digests of nothing.
+const maxWanted = 10_000
+
 // Want notes that somebody asked about a digest the server has never seen. It
-// changes nothing about a digest that is known.
+// changes nothing about a digest that is known. fault.TooLarge where too many
+// are wanted already.
 func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind image.Kind) error {
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned) VALUES (?, ?, ?, ?, '', ?, 0)
-			ON CONFLICT (id) DO NOTHING`, string(id), name, string(kind), string(Wanted), store.Millis(c.Now()))
+		var known, wanted int
+		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM catalog_image WHERE id = ?", string(id)).Scan(&known); err != nil || known > 0 {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM catalog_image WHERE state = ?", string(Wanted)).Scan(&wanted); err != nil {
+			return err
+		}
+		if wanted >= maxWanted {
+			return fault.New(fault.TooLarge, "%d images are wanted already and nobody has brought them", wanted).
+				WithHint("bring this one with: goldkeep image add IMAGE")
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, ?, ?, '', ?, 0, 0)
+			ON CONFLICT (id) DO NOTHING`, string(id), called(name), string(kind), string(Wanted), store.Millis(c.Now()))
 		return err
 	})
 }
@@ -59,50 +79,85 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 // Fail notes that an image could not be scanned. Evidence from before stays.
 func (c *Catalog) Fail(ctx context.Context, id image.Digest, name, reason string) error {
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned) VALUES (?, ?, '', ?, ?, ?, 0)
+		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, '', ?, ?, ?, 0, 0)
 			ON CONFLICT (id) DO UPDATE SET error = excluded.error, state = CASE WHEN catalog_image.state = 'known' THEN 'known' ELSE excluded.state END`,
-			string(id), name, string(Failed), reason, store.Millis(c.Now()))
+			string(id), called(name), string(Failed), component.Shown(reason), store.Millis(c.Now()))
 		return err
 	})
 }
 
+// maxName bounds what an image is called, in runes.
+const maxName = 300
+
+// called is a name from outside as it may be kept: one short line, no credential.
+func called(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, component.Shown(name))
+	if runes := []rune(name); len(runes) > maxName {
+		name = string(runes[:maxName])
+	}
+	return name
+}
+
 // Learn keeps the evidence on an image, with the digests it goes by and the
-// packages it holds.
+// packages it holds. The verdicts on it are due from then on.
 func (c *Catalog) Learn(ctx context.Context, img *image.Image, ev verdict.Evidence) error {
-	return c.learn(ctx, ev, append([]image.Digest{img.ID}, img.Manifests...))
-}
-
-// Relearn keeps newer evidence (new findings) on an image that is known.
-func (c *Catalog) Relearn(ctx context.Context, ev verdict.Evidence) error {
-	return c.learn(ctx, ev, nil)
-}
-
-func (c *Catalog) learn(ctx context.Context, ev verdict.Evidence, digests []image.Digest) error {
-	ev.Channels = nil // they change without the image: added when it is judged
-	ev.Triage = nil
-	body, err := pack(ev)
+	body, err := c.packed(ev)
 	if err != nil {
 		return err
 	}
 	now := store.Millis(c.Now())
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, evidence) VALUES (?, ?, ?, ?, '', ?, ?, ?)
+		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version, evidence) VALUES (?, ?, ?, ?, '', ?, ?, 1, ?)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, state = excluded.state, error = '',
-				scanned = excluded.scanned, evidence = excluded.evidence`,
-			ev.Image.ID, ev.Image.Name, ev.Image.Kind, string(Known), now, now, body)
+				scanned = excluded.scanned, version = catalog_image.version + 1, evidence = excluded.evidence`,
+			ev.Image.ID, called(ev.Image.Name), ev.Image.Kind, string(Known), now, now, body)
 		if err != nil {
 			return fmt.Errorf("keep image: %w", err)
 		}
-		for _, d := range digests {
+		for _, d := range append([]image.Digest{img.ID}, img.Manifests...) {
 			if _, err := tx.Exec(ctx, "INSERT INTO catalog_digest (digest, image) VALUES (?, ?) ON CONFLICT (digest, image) DO NOTHING", string(d), ev.Image.ID); err != nil {
 				return fmt.Errorf("keep digest: %w", err)
 			}
 		}
-		if digests == nil {
-			return nil
+		if err := index(ctx, tx, ev); err != nil {
+			return err
 		}
-		return index(ctx, tx, ev)
+		return c.touch(ctx, tx, image.Digest(ev.Image.ID))
 	})
+}
+
+// Relearn keeps newer evidence (new findings) on an image that was found before.
+// Where something was learned of it meanwhile it is fault.Conflict: find it again.
+func (c *Catalog) Relearn(ctx context.Context, img *Image, ev verdict.Evidence) error {
+	body, err := c.packed(ev)
+	if err != nil {
+		return err
+	}
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		n, err := tx.Exec(ctx, "UPDATE catalog_image SET scanned = ?, version = version + 1, evidence = ? WHERE id = ? AND version = ?",
+			store.Millis(c.Now()), body, string(img.ID), img.version)
+		if err != nil {
+			return fmt.Errorf("keep image: %w", err)
+		}
+		if n == 0 {
+			return fault.New(fault.Conflict, "the evidence on image %s has changed meanwhile", img.ID)
+		}
+		return c.touch(ctx, tx, img.ID)
+	})
+}
+
+// packed is evidence as its row holds it: without what changes while the image
+// does not (that is added when it is judged), and without credentials.
+func (c *Catalog) packed(ev verdict.Evidence) ([]byte, error) {
+	ev.Channels, ev.Triage = nil, nil
+	ev.Image.Name = called(ev.Image.Name)
+	ev.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
+	return pack(ev)
 }
 
 // index writes the packages of an image, so that a changed advisory finds it.
@@ -118,13 +173,13 @@ func index(ctx context.Context, tx store.Tx, ev verdict.Evidence) error {
 	return nil
 }
 
-const imageColumns = "id, name, kind, state, error, first_seen, scanned"
+const imageColumns = "id, name, kind, state, error, first_seen, scanned, version"
 
 func scanImage(r store.Row, more ...any) (Image, error) {
 	var img Image
 	var id, state string
 	var seen, scanned int64
-	err := r.Scan(append([]any{&id, &img.Name, &img.Kind, &state, &img.Error, &seen, &scanned}, more...)...)
+	err := r.Scan(append([]any{&id, &img.Name, &img.Kind, &state, &img.Error, &seen, &scanned, &img.version}, more...)...)
 	img.ID, img.State = image.Digest(id), State(state)
 	img.FirstSeen, img.Scanned = store.Time(seen), store.Time(scanned)
 	return img, err
@@ -180,28 +235,60 @@ func (c *Catalog) Images(ctx context.Context, after image.Digest, limit int) ([]
 	return all, err
 }
 
-// Holding returns the images that hold any of these packages.
-func (c *Catalog) Holding(ctx context.Context, keys []advisory.Key) ([]image.Digest, error) {
-	seen := map[image.Digest]bool{}
+// Known returns the IDs of all images that go by a digest: several where it is
+// the digest of an index; none where the server has never heard of it.
+func (c *Catalog) Known(ctx context.Context, digest image.Digest) ([]image.Digest, error) {
+	return c.digests(ctx, "SELECT id FROM catalog_image WHERE id = ? OR id IN (SELECT image FROM catalog_digest WHERE digest = ?) ORDER BY id", string(digest), string(digest))
+}
+
+// digests reads rows of one digest.
+func (c *Catalog) digests(ctx context.Context, query string, args ...any) ([]image.Digest, error) {
 	var all []image.Digest
 	err := c.store.View(ctx, func(tx store.Tx) error {
-		clear(seen)
 		all = nil
-		for _, key := range keys {
-			err := store.Each(ctx, tx, func(r store.Row) error {
-				var id string
-				err := r.Scan(&id)
-				if d := image.Digest(id); !seen[d] {
-					seen[d] = true
-					all = append(all, d)
-				}
-				return err
-			}, "SELECT image FROM catalog_package WHERE ecosystem = ? AND name = ? ORDER BY image", key.Ecosystem, key.Name)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var id string
+			err := r.Scan(&id)
+			all = append(all, image.Digest(id))
+			return err
+		}, query, args...)
 	})
 	return all, err
+}
+
+// lookup is how many package names one query asks for.
+const lookup = 500
+
+// Holding returns the images that hold any of these packages, by ID. A feed's
+// first import names hundreds of thousands of packages.
+func (c *Catalog) Holding(ctx context.Context, keys []advisory.Key) ([]image.Digest, error) {
+	seen := map[image.Digest]bool{}
+	for chunk := range slices.Chunk(keys, lookup) {
+		if err := c.holding(ctx, chunk, seen); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
+
+// holding adds the images that hold any of a few packages to found.
+func (c *Catalog) holding(ctx context.Context, keys []advisory.Key, found map[image.Digest]bool) error {
+	wanted := map[advisory.Key]bool{}
+	names := make([]any, 0, lookup)
+	for _, key := range keys {
+		wanted[key] = true
+		names = append(names, key.Name)
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
+	return c.store.View(ctx, func(tx store.Tx) error { // a second run finds the same, or more
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var key advisory.Key
+			var id string
+			err := r.Scan(&key.Ecosystem, &key.Name, &id)
+			if wanted[key] {
+				found[image.Digest(id)] = true
+			}
+			return err
+		}, "SELECT ecosystem, name, image FROM catalog_package WHERE name IN ("+marks+")", names...)
+	})
 }

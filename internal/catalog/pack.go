@@ -8,6 +8,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 )
 
 // pack makes a value small for its row: JSON, gzipped.
@@ -28,7 +29,11 @@ func unpack(b []byte, v any) error {
 	if err != nil {
 		return fmt.Errorf("decompress row: %w", err)
 	}
-	if err := json.NewDecoder(z).Decode(v); err != nil {
+	text, err := io.ReadAll(z) // to the end, where gzip's checksum is
+	if err != nil {
+		return fmt.Errorf("decompress row: %w", err)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("decode row: %w", err)
 	}
 	return nil

@@ -15,15 +15,22 @@ import (
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
-// Judge evaluates one environment's rules on an image now and keeps the verdict.
-// An image that is not known gets the verdict unknown, which nothing is kept of.
+// Pair is an image in an environment.
+type Pair struct {
+	Image       image.Digest // ID
+	Environment string
+}
+
+// Judge evaluates one environment's rules on an image. It changes nothing: only
+// whoever has acted on a verdict may Keep it. An image that is not known gets the
+// verdict unknown.
 func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment, now time.Time) (verdict.Verdict, error) {
 	ev := verdict.Evidence{Image: verdict.Image{ID: string(img.ID), Name: img.Name}}
 	if img.Evidence != nil {
 		ev = *img.Evidence
 	}
 	var err error
-	if ev.Channels, err = c.channels(ctx, img.ID); err != nil {
+	if ev.Channels, err = c.Channels(ctx, img.ID); err != nil {
 		return verdict.Verdict{}, err
 	}
 	if ev.Triage, err = c.triageOf(ctx, img.ID, ev.Channels); err != nil {
@@ -38,23 +45,75 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 	if img.Evidence == nil {
 		return verdict.Unseen(env, ev, now), nil
 	}
-	v := verdict.Evaluate(env, ev, now)
-	return v, c.keep(ctx, v)
+	return verdict.Evaluate(env, ev, now), nil
 }
 
-func (c *Catalog) keep(ctx context.Context, v verdict.Verdict) error {
+// Turn is how often the verdict on a pair has become due or was kept; 0 where
+// nothing is kept. Read it before what the verdict is made from.
+func (c *Catalog) Turn(ctx context.Context, p Pair) (int64, error) {
+	var turn int64
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT turn FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment).Scan(&turn)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return 0, nil
+	}
+	return turn, err
+}
+
+// Keep keeps a verdict that has been acted on, made since turn; it is not due any
+// more until its time comes. Where something it rests on has changed since, or
+// another node has kept one, it keeps nothing and makes the pair due again.
+func (c *Catalog) Keep(ctx context.Context, v verdict.Verdict, turn int64) error {
 	body, err := pack(v)
 	if err != nil {
 		return err
 	}
-	return c.exec(ctx, `INSERT INTO catalog_verdict (image, environment, admit, retain, at, until, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (image, environment) DO UPDATE SET admit = excluded.admit, retain = excluded.retain, at = excluded.at,
-			until = excluded.until, body = excluded.body`,
-		v.Image, v.Environment, string(v.Admit.Answer), string(v.Retain.Answer), store.Millis(v.At), store.Millis(v.Until), body)
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		n, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until, body) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (image, environment) DO UPDATE SET turn = excluded.turn, until = excluded.until, body = excluded.body
+				WHERE catalog_verdict.turn = excluded.turn - 1`,
+			v.Image, v.Environment, turn+1, store.Millis(v.Until), body)
+		if err == nil && n == 0 {
+			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(c.Now()), v.Image, v.Environment)
+		}
+		if err != nil {
+			return fmt.Errorf("keep verdict: %w", err)
+		}
+		return nil
+	})
 }
 
-// channels returns the places of golden images an image stands in.
-func (c *Catalog) channels(ctx context.Context, id image.Digest) ([]verdict.Channel, error) {
+// touch makes the verdicts on an image due, in the transaction that changes what
+// they rest on: no crash can lose that.
+func (c *Catalog) touch(ctx context.Context, tx store.Tx, digest image.Digest) error {
+	_, err := tx.Exec(ctx, `UPDATE catalog_verdict SET turn = turn + 1, until = ? WHERE image = ? OR image IN (SELECT image FROM catalog_digest WHERE digest = ?)`,
+		store.Millis(c.Now()), string(digest), string(digest))
+	if err != nil {
+		return fmt.Errorf("make verdicts due: %w", err)
+	}
+	return nil
+}
+
+// touchAll makes a verdict on every known image due in one environment.
+func (c *Catalog) touchAll(ctx context.Context, tx store.Tx, environment string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until)
+		SELECT id, CAST(? AS TEXT), 1, CAST(? AS BIGINT) FROM catalog_image WHERE state = 'known'
+		ON CONFLICT (image, environment) DO UPDATE SET turn = catalog_verdict.turn + 1, until = excluded.until`,
+		environment, store.Millis(c.Now()))
+	if err != nil {
+		return fmt.Errorf("make verdicts due: %w", err)
+	}
+	return nil
+}
+
+// Forget drops the verdict on a pair that is no more.
+func (c *Catalog) Forget(ctx context.Context, p Pair) error {
+	return c.exec(ctx, "DELETE FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment)
+}
+
+// Channels returns the places of golden images an image stands in.
+func (c *Catalog) Channels(ctx context.Context, id image.Digest) ([]verdict.Channel, error) {
 	var all []verdict.Channel
 	err := c.store.View(ctx, func(tx store.Tx) error {
 		all = []verdict.Channel{}
@@ -78,30 +137,47 @@ func (c *Catalog) channels(ctx context.Context, id image.Digest) ([]verdict.Chan
 	return all, err
 }
 
-// Channels returns the places of golden images an image stands in.
-func (c *Catalog) Channels(ctx context.Context, id image.Digest) ([]verdict.Channel, error) {
-	return c.channels(ctx, id)
-}
+// claim is for how long a due verdict is one node's to make.
+const claim = 30 * time.Second
 
-// Pair is an image in an environment.
-type Pair struct {
-	Image       image.Digest
-	Environment string
-}
-
-// Due returns up to limit verdicts whose time has come to change by itself.
-func (c *Catalog) Due(ctx context.Context, now time.Time, limit int) ([]Pair, error) {
+// Due claims up to limit pairs whose verdict is due at a time, in one environment
+// ("": in all). Nobody else gets them for half a minute; by then they have been
+// kept, or they are due again.
+func (c *Catalog) Due(ctx context.Context, environment string, now time.Time, limit int) ([]Pair, error) {
+	if due, err := c.anyDue(ctx, now); err != nil || !due {
+		return nil, err
+	}
 	var due []Pair
-	err := c.store.View(ctx, func(tx store.Tx) error {
+	err := c.store.Update(ctx, func(tx store.Tx) error {
 		due = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
+		err := store.Each(ctx, tx, func(r store.Row) error {
 			var id, env string
 			err := r.Scan(&id, &env)
 			due = append(due, Pair{image.Digest(id), env})
 			return err
-		}, "SELECT image, environment FROM catalog_verdict WHERE until > 0 AND until <= ? ORDER BY until LIMIT ?", store.Millis(now), limit)
+		}, "SELECT image, environment FROM catalog_verdict WHERE until > 0 AND until <= ? AND (? = '' OR environment = ?) ORDER BY until, image LIMIT ?",
+			store.Millis(now), environment, environment, limit)
+		for _, p := range due {
+			if err != nil {
+				break
+			}
+			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(now.Add(claim)), string(p.Image), p.Environment)
+		}
+		return err
 	})
-	return due, err
+	if err != nil {
+		return nil, fmt.Errorf("claim due verdicts: %w", err)
+	}
+	return due, nil
+}
+
+// anyDue looks without writing: most of the time nothing is due.
+func (c *Catalog) anyDue(ctx context.Context, now time.Time) (bool, error) {
+	n := 0
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM catalog_verdict WHERE until > 0 AND until <= ?", store.Millis(now)).Scan(&n)
+	})
+	return n > 0, err
 }
 
 // Verdicts returns the verdicts kept on an image.
@@ -120,10 +196,7 @@ func (c *Catalog) Verdicts(ctx context.Context, id image.Digest) ([]verdict.Verd
 			}
 			all = append(all, v)
 			return nil
-		}, "SELECT body FROM catalog_verdict WHERE image = ? ORDER BY environment", string(id))
+		}, "SELECT body FROM catalog_verdict WHERE image = ? AND body IS NOT NULL ORDER BY environment", string(id))
 	})
-	if errors.Is(err, store.ErrNoRows) {
-		err = nil
-	}
 	return all, err
 }

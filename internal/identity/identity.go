@@ -118,27 +118,39 @@ type Options struct {
 type Service struct {
 	o Options
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever an instance changed
-	secrets int64         // counts writes to secrets on this node
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced whenever an instance changed
+	secrets   int64         // counts writes to secrets on this node
+	published int64         // how many of them the other nodes were told of
+	settled   bool          // what an earlier run left behind has been looked at
 }
 
 var steps = []string{`
 CREATE TABLE identity_instance (
 	id TEXT PRIMARY KEY, workload TEXT NOT NULL, environment TEXT NOT NULL, node TEXT NOT NULL, image TEXT NOT NULL,
-	state TEXT NOT NULL, settled BIGINT NOT NULL, expires BIGINT NOT NULL, revision BIGINT NOT NULL, body TEXT NOT NULL
+	state TEXT NOT NULL, expires BIGINT NOT NULL, revision BIGINT NOT NULL,
+	pending BIGINT NOT NULL, noted BIGINT NOT NULL, body TEXT NOT NULL
 );
+CREATE INDEX identity_instance_workload ON identity_instance (workload, state);
 CREATE INDEX identity_instance_image ON identity_instance (image, environment);
 CREATE INDEX identity_instance_node ON identity_instance (node, revision);
 CREATE INDEX identity_instance_revision ON identity_instance (revision);
-CREATE INDEX identity_instance_unsettled ON identity_instance (settled) WHERE settled = 0;
+CREATE INDEX identity_instance_pending ON identity_instance (noted) WHERE pending > 0;
 CREATE INDEX identity_instance_expires ON identity_instance (state, expires);
+CREATE TABLE identity_secrets (id BIGINT PRIMARY KEY, revision BIGINT NOT NULL);
 `}
 
-// New prepares the room's table.
+// over reports whether the instance has lost its identity for good.
+func (in Instance) over() bool { return in.State == Revoked || in.State == Gone }
+
+// New prepares the room's tables.
 func New(ctx context.Context, o Options) (*Service, error) {
 	if o.TTL <= 0 {
 		o.TTL = 10 * time.Minute
+	}
+	if o.TTL > ca.MaxTTL {
+		return nil, fault.New(fault.Invalid, "identities live %s; the longest allowed is %s", o.TTL, ca.MaxTTL).
+			WithHint("set identityTTL in the server's configuration to at most %s", ca.MaxTTL)
 	}
 	if err := o.Store.Migrate(ctx, "identity", steps); err != nil {
 		return nil, err
@@ -158,34 +170,59 @@ func (s *Service) Admit(ctx context.Context, ev attest.Evidence, request []byte)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.judge(ctx, img, w.Environment); err != nil {
+	if err := s.judge(ctx, img.ID, w.Environment); err != nil {
+		return nil, err
+	}
+	cert, err := s.certify(ctx, w.Environment, w.Name, request)
+	if err != nil {
 		return nil, err
 	}
 	in := Instance{
 		ID: strings.ToLower(rand.Text()), Workload: w.Name, Environment: w.Environment, Owner: w.Owner, Node: ev.Node,
 		Image: img.ID, Kind: ev.Kind, Container: ev.Container, UID: int(ev.UID), State: Active,
-		Created: s.o.Store.Now(), Expires: s.o.Store.Now().Add(s.o.TTL),
+		Created: s.o.Store.Now(), Expires: s.o.Store.Now().Add(s.o.TTL), SPIFFEID: cert.svid.ID, Serial: cert.svid.Serial,
 	}
-	if err := s.insert(ctx, in); err != nil {
+	if err := s.insert(ctx, &in); err != nil {
 		return nil, err
 	}
-	// The verdict may have changed before the instance was there to be found: ask
-	// again now that it is.
-	if err := s.judge(ctx, img, w.Environment); err != nil {
-		return nil, s.abandon(ctx, in, err)
-	}
-	grant, err := s.grant(ctx, in, w, request)
+	grant, err := s.complete(ctx, in, w, cert)
 	if err != nil {
 		return nil, s.abandon(ctx, in, err)
 	}
 	return grant, nil
 }
 
+// complete asks everything again, now that the instance is there to be found: the
+// verdict or the workload may have changed just before.
+func (s *Service) complete(ctx context.Context, in Instance, w *workload.Workload, cert *certificate) (*Grant, error) {
+	if err := s.judge(ctx, in.Image, in.Environment); err != nil {
+		return nil, err
+	}
+	why, err := s.misplaced(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if why != "" {
+		return nil, &Refusal{Err: fault.New(fault.Refused, "%s", why)}
+	}
+	return s.grant(ctx, in, w, cert)
+}
+
+// maxText bounds the texts of evidence that are kept with an instance.
+const maxText = 128
+
 // seen finds the image of the evidence.
 func (s *Service) seen(ctx context.Context, ev attest.Evidence) (*catalog.Image, error) {
 	digest, kind := ev.Image, image.KindImage
-	if ev.Kind == attest.KindProcess {
+	switch ev.Kind {
+	case attest.KindPodman:
+	case attest.KindProcess:
 		digest, kind = ev.Executable, image.KindArtifact
+	default:
+		return nil, fault.New(fault.Invalid, "evidence of the kind %.40q is not known", ev.Kind)
+	}
+	if len(ev.Container) > maxText || len(ev.Node) > maxText {
+		return nil, fault.New(fault.Invalid, "the evidence names a node or container of over %d bytes", maxText)
 	}
 	id, err := image.ParseDigest(digest)
 	if err != nil {
@@ -206,13 +243,26 @@ func (s *Service) seen(ctx context.Context, ev attest.Evidence) (*catalog.Image,
 		return nil, &Refusal{Wanted: true, Err: fault.New(fault.Refused, "the image %s has never been seen here: denied until it is known", id).
 			WithHint("the agent brings it by itself; or bring it with: goldkeep image add IMAGE")}
 	}
-	if img.ID != id { // a manifest digest: the agent must name the config
-		return nil, fault.New(fault.Refused, "the evidence names a manifest, not the image's config digest")
+	return img, matches(img, ev, id, kind)
+}
+
+// matches refuses evidence that contradicts what is known of its image.
+func matches(img *catalog.Image, ev attest.Evidence, id image.Digest, kind image.Kind) error {
+	var why *fault.Error
+	switch {
+	case img.ID != id:
+		why = fault.New(fault.Refused, "the evidence names a manifest, not the image's config digest")
+	case img.Evidence == nil:
+		why = fault.New(fault.Refused, "the image %s could not be scanned: %s", id, img.Error).
+			WithHint("repair or rebuild it, then bring it with: goldkeep image add IMAGE")
+	case img.Kind != string(kind):
+		why = fault.New(fault.Refused, "the evidence calls %s an %s, but it is an %s", id, kind, img.Kind)
+	case kind == image.KindImage && ev.ChainID != img.Evidence.Image.ChainID:
+		why = fault.New(fault.Refused, "the running file system is not the one of image %s", id)
+	default:
+		return nil
 	}
-	if img.Evidence != nil && ev.ChainID != "" && img.Evidence.Image.ChainID != "" && ev.ChainID != img.Evidence.Image.ChainID {
-		return nil, &Refusal{Err: fault.New(fault.Refused, "the running file system is not the one of image %s", id)}
-	}
-	return img, nil
+	return &Refusal{Err: why}
 }
 
 // workload finds the one workload the evidence belongs to.
@@ -241,16 +291,19 @@ func refused(err error) error {
 }
 
 // judge refuses an image its environment does not admit.
-func (s *Service) judge(ctx context.Context, img *catalog.Image, environment string) error {
+func (s *Service) judge(ctx context.Context, id image.Digest, environment string) error {
 	env, err := s.o.Catalog.Environment(ctx, environment)
+	if fault.Is(err, fault.NotFound) {
+		return refused(fault.New(fault.Refused, "%w", err).WithHint("declare it: goldkeep apply -f"))
+	}
 	if err != nil {
 		return err
 	}
-	fresh, err := s.o.Catalog.Find(ctx, img.ID)
+	img, err := s.o.Catalog.Find(ctx, id)
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Catalog.Judge(ctx, fresh, *env, s.o.Store.Now())
+	v, err := s.o.Catalog.Judge(ctx, img, *env, s.o.Store.Now())
 	if err != nil {
 		return err
 	}
@@ -284,18 +337,30 @@ func remedy(o verdict.Outcome) string {
 	return ""
 }
 
-// grant issues certificate and token for an instance that is already recorded.
-func (s *Service) grant(ctx context.Context, in Instance, w *workload.Workload, request []byte) (*Grant, error) {
+// certificate is a signed one with those that vouch for it.
+type certificate struct {
+	svid   *ca.SVID
+	bundle []byte
+}
+
+// certify signs a certificate for the key of a request. It leaves nothing behind:
+// a certificate nobody got is none.
+func (s *Service) certify(ctx context.Context, environment, name string, request []byte) (*certificate, error) {
 	authority, err := s.o.Authority(ctx)
 	if err != nil {
 		return nil, err
 	}
-	svid, err := authority.SignWorkload(request, ca.Name{Environment: in.Environment, Workload: in.Workload}, s.o.TTL, s.o.Store.Now())
+	svid, err := authority.SignWorkload(request, ca.Name{Environment: environment, Workload: name}, s.o.TTL, s.o.Store.Now())
 	if err != nil {
 		return nil, err
 	}
-	in.SPIFFEID, in.Serial = svid.ID, svid.Serial
-	g := &Grant{Workload: *w, Certificate: svid.Chain, Bundle: authority.Bundle(), TTL: s.o.TTL}
+	return &certificate{svid, authority.Bundle()}, nil
+}
+
+// grant issues or extends the token of an instance that is already recorded.
+func (s *Service) grant(ctx context.Context, in Instance, w *workload.Workload, cert *certificate) (*Grant, error) {
+	g := &Grant{Workload: *w, Certificate: cert.svid.Chain, Bundle: cert.bundle, TTL: s.o.TTL}
+	var err error
 	if in.Accessor == "" {
 		if g.Token, in.Accessor, err = s.o.Tokens.Issue(ctx, in, w.PolicyName(), s.o.TTL); err != nil {
 			return nil, fmt.Errorf("issue token: %w", err)
@@ -303,20 +368,36 @@ func (s *Service) grant(ctx context.Context, in Instance, w *workload.Workload, 
 	} else if err := s.o.Tokens.Extend(ctx, in.Accessor, s.o.TTL); err != nil {
 		return nil, fmt.Errorf("extend token: %w", err)
 	}
-	g.Instance, err = s.change(ctx, in.ID, func(now *Instance) error {
-		if now.State == Revoked || now.State == Gone {
-			return &Refusal{Err: fault.New(fault.Refused, "the instance was taken back meanwhile: %s", now.Reason)}
+	g.Instance, err = s.change(ctx, in.ID, quietly, func(now *Instance) error {
+		if now.over() {
+			return taken(*now)
 		}
-		now.SPIFFEID, now.Serial, now.Accessor = in.SPIFFEID, in.Serial, in.Accessor
+		now.SPIFFEID, now.Serial, now.Accessor = cert.svid.ID, cert.svid.Serial, in.Accessor
 		now.Expires = s.o.Store.Now().Add(s.o.TTL)
 		return nil
 	})
-	return g, err
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
-// abandon ends an instance whose admission failed half-way, and returns why.
+// taken is the refusal of an instance that is over.
+func taken(in Instance) error {
+	return &Refusal{Err: fault.New(fault.Refused, "the identity of this instance was taken back: %s", in.Reason).
+		WithHint("once the reason is gone, start the workload again")}
+}
+
+// abandon ends an instance whose admission failed half-way, and returns why. The
+// caller may have hung up; that does not stop it.
 func (s *Service) abandon(ctx context.Context, in Instance, why error) error {
-	if err := s.end(ctx, in.ID, Gone, "its admission failed"); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	err := s.end(ctx, in.ID, Gone, "its admission was not completed")
+	if err == nil {
+		// It may have been ended before by somebody who did not see its token yet.
+		_, err = s.o.Tokens.RevokeInstance(ctx, in.ID)
+	}
+	if err != nil {
 		s.o.Log.Error("abandon instance", "instance", in.ID, "error", err)
 	}
 	return why
@@ -335,14 +416,26 @@ func (s *Service) Renew(ctx context.Context, id, node string, request []byte) (*
 	if in, err = s.own(ctx, id, node); err != nil {
 		return nil, err
 	}
-	if in.State == Revoked || in.State == Gone {
-		return nil, &Refusal{Err: fault.New(fault.Refused, "the identity of this instance was taken back: %s", in.Reason)}
+	if in.over() {
+		return nil, taken(*in)
 	}
 	w, err := s.o.Workloads.Get(ctx, in.Workload)
 	if err != nil {
 		return nil, err
 	}
-	return s.grant(ctx, *in, w, request)
+	cert, err := s.certify(ctx, in.Environment, in.Workload, request)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := s.grant(ctx, *in, w, cert)
+	if err != nil {
+		// Its token may be gone because it was taken back this very moment.
+		if now, lost := s.Get(ctx, id); lost == nil && now.over() {
+			return nil, taken(*now)
+		}
+		return nil, err
+	}
+	return grant, nil
 }
 
 // Leave ends an instance whose process has ended.

@@ -6,93 +6,131 @@ package identity
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
 // Rematched looks again at images whose packages an advisory feed has touched:
-// new findings, new verdicts, and whatever follows for their instances. It
-// returns how many images were concerned.
+// new findings, new verdicts, and whatever follows for their instances. It goes on
+// after an error and returns them all.
 func (s *Service) Rematched(ctx context.Context, ids []image.Digest) error {
+	var errs []error
 	for _, id := range ids {
-		img, err := s.o.Catalog.Find(ctx, id)
-		if err != nil {
-			return err
+		if err := s.rematch(ctx, id); err != nil {
+			errs = append(errs, fmt.Errorf("match image %s again: %w", id, err))
 		}
-		if img.Evidence == nil {
-			continue
+	}
+	return errors.Join(append(errs, s.Reconcile(ctx, ids))...)
+}
+
+// rematch finds new findings for an image's old contents. Where somebody learns
+// of it at the same time, it starts again.
+func (s *Service) rematch(ctx context.Context, id image.Digest) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		img, err := s.o.Catalog.Find(ctx, id)
+		if err != nil || img.Evidence == nil {
+			return err
 		}
 		ev, err := s.o.Rematch(ctx, *img.Evidence)
 		if err != nil {
 			return err
 		}
-		if err := s.o.Catalog.Relearn(ctx, ev); err != nil {
+		err = s.o.Catalog.Relearn(ctx, img, ev)
+		if try == tries || !fault.Is(err, fault.Conflict) {
 			return err
 		}
 	}
-	return s.Reconcile(ctx, ids)
 }
 
-// Reconcile judges images again in every environment, and acts on the instances
-// concerned. It goes on after an error and returns them all.
-func (s *Service) Reconcile(ctx context.Context, ids []image.Digest) error {
+// Reconcile judges images, named by any of their digests, again in every
+// environment, and acts on the instances concerned. It goes on after an error and
+// returns them all; what failed is due and done by Step.
+func (s *Service) Reconcile(ctx context.Context, digests []image.Digest) error {
+	if len(digests) == 0 {
+		return nil
+	}
 	envs, err := s.o.Catalog.Environments(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, id := range ids {
-		for _, env := range envs {
-			errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: id, Environment: env.Name}))
+	for _, digest := range digests {
+		ids, err := s.o.Catalog.Known(ctx, digest) // none: declared in a channel, never seen
+		errs = append(errs, err)
+		for _, id := range ids {
+			for _, env := range envs {
+				errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: id, Environment: env.Name}))
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// ReconcileAll judges every image again in one environment: its rules changed.
+// atOnce is how many images ReconcileAll judges before it returns, beyond those
+// that something runs from.
+const atOnce = 500
+
+// ReconcileAll judges again in one environment, whose rules changed or which is no
+// more: at once whatever something runs from, and a number of others. The rest is
+// due, and done by Step.
 func (s *Service) ReconcileAll(ctx context.Context, environment string) error {
-	const page = 500
+	running, err := s.instances(ctx, "environment = ? AND state IN ('active', 'warned') ORDER BY image", environment)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for after := image.Digest(""); ; {
-		imgs, err := s.o.Catalog.Images(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, img := range imgs {
-			errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: img.ID, Environment: environment}))
-			after = img.ID
-		}
-		if len(imgs) < page {
-			return errors.Join(errs...)
+	var last image.Digest
+	for _, in := range running {
+		if in.Image != last {
+			last = in.Image
+			errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: in.Image, Environment: environment}))
 		}
 	}
+	due, err := s.o.Catalog.Due(ctx, environment, s.o.Store.Now(), atOnce)
+	errs = append(errs, err)
+	for _, p := range due {
+		errs = append(errs, s.reconcile(ctx, p))
+	}
+	return errors.Join(errs...)
 }
 
-// reconcile judges one image in one environment and acts on its instances there.
+// ReconcileWorkload looks again at the instances of a workload that was changed or
+// deleted: those that do not fit it any more lose their identity.
+func (s *Service) ReconcileWorkload(ctx context.Context, name string) error {
+	running, err := s.instances(ctx, "workload = ? AND state IN ('active', 'warned') ORDER BY revision", name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, in := range running {
+		why, err := s.misplaced(ctx, in)
+		if err == nil && why != "" {
+			err = s.end(ctx, in.ID, Revoked, why)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// reconcile judges one image in one environment, acts on its instances there, and
+// only then keeps the verdict: what a crash or an error leaves undone stays due.
 func (s *Service) reconcile(ctx context.Context, p catalog.Pair) error {
-	img, err := s.o.Catalog.Find(ctx, p.Image)
-	if fault.Is(err, fault.NotFound) {
-		return nil // declared in a channel, never seen: nothing runs from it
-	}
+	turn, err := s.o.Catalog.Turn(ctx, p)
 	if err != nil {
 		return err
 	}
-	if img.Evidence == nil {
-		return nil
-	}
-	env, err := s.o.Catalog.Environment(ctx, p.Environment)
+	v, err := s.verdict(ctx, p)
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Catalog.Judge(ctx, img, *env, s.o.Store.Now())
-	if err != nil {
-		return err
-	}
-	running, err := s.instances(ctx, "image = ? AND environment = ? AND state IN ('active', 'warned')", string(p.Image), p.Environment)
+	running, err := s.instances(ctx, "image = ? AND environment = ? AND state IN ('active', 'warned') ORDER BY revision", string(p.Image), p.Environment)
 	if err != nil {
 		return err
 	}
@@ -100,128 +138,234 @@ func (s *Service) reconcile(ctx context.Context, p catalog.Pair) error {
 	for _, in := range running {
 		errs = append(errs, s.act(ctx, in, v))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if v == nil {
+		return s.o.Catalog.Forget(ctx, p)
+	}
+	return s.o.Catalog.Keep(ctx, *v, turn)
 }
 
-// reconsider judges the image of one instance.
-func (s *Service) reconsider(ctx context.Context, in Instance) error {
-	if _, err := s.o.Workloads.Get(ctx, in.Workload); fault.Is(err, fault.NotFound) {
-		return s.revoke(ctx, in.ID, "the workload "+in.Workload+" is no longer declared")
-	}
-	err := s.reconcile(ctx, catalog.Pair{Image: in.Image, Environment: in.Environment})
+// verdict judges an image in an environment; nil where one of them is no more, or
+// nothing is known of the image.
+func (s *Service) verdict(ctx context.Context, p catalog.Pair) (*verdict.Verdict, error) {
+	env, err := s.o.Catalog.Environment(ctx, p.Environment)
 	if fault.Is(err, fault.NotFound) {
-		return s.revoke(ctx, in.ID, "the environment "+in.Environment+" is no longer declared")
+		return nil, nil
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	img, err := s.o.Catalog.Find(ctx, p.Image)
+	if fault.Is(err, fault.NotFound) || err == nil && img.Evidence == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.o.Catalog.Judge(ctx, img, *env, s.o.Store.Now())
+	return &v, err
 }
 
-// act does to an instance what its verdict says.
-func (s *Service) act(ctx context.Context, in Instance, v verdict.Verdict) error {
+// reconsider judges one instance.
+func (s *Service) reconsider(ctx context.Context, in Instance) error {
+	if in.over() {
+		return nil
+	}
+	if !s.o.Store.Now().Before(in.Expires) {
+		return s.lapse(ctx, in.ID)
+	}
+	v, err := s.verdict(ctx, catalog.Pair{Image: in.Image, Environment: in.Environment})
+	if err != nil {
+		return err
+	}
+	return s.act(ctx, in, v)
+}
+
+// misplaced says why an instance does not fit its workload any more; "": it does.
+func (s *Service) misplaced(ctx context.Context, in Instance) (why string, err error) {
+	w, err := s.o.Workloads.Get(ctx, in.Workload)
 	switch {
-	case v.Retain.Answer == verdict.No && (v.Retain.Action == verdict.Revoke || v.Retain.Action == verdict.Replace):
-		return s.revoke(ctx, in.ID, summary(v.Retain))
+	case fault.Is(err, fault.NotFound):
+		return "the workload " + in.Workload + " is no longer declared", nil
+	case err != nil:
+		return "", err
+	case w.Environment != in.Environment:
+		return "the workload " + in.Workload + " now runs in environment " + w.Environment, nil
+	case !w.Allows(workload.Place{Node: in.Node, UID: in.UID}):
+		return fmt.Sprintf("the workload %s may no longer run on node %s as user %d", in.Workload, in.Node, in.UID), nil
+	}
+	return "", nil
+}
+
+// act does to an instance what its verdict says; nil: its environment or image is
+// no more.
+func (s *Service) act(ctx context.Context, in Instance, v *verdict.Verdict) error {
+	why, err := s.misplaced(ctx, in)
+	if err != nil {
+		return err
+	}
+	if v == nil && why == "" {
+		why = "the environment " + in.Environment + " is no longer declared"
+	}
+	if why != "" {
+		return s.end(ctx, in.ID, Revoked, why)
+	}
+	switch {
+	case v.Retain.Answer == verdict.No && v.Retain.Action != verdict.Warn:
+		return s.end(ctx, in.ID, Revoked, summary(v.Retain))
 	case v.Retain.Answer == verdict.No:
 		return s.mark(ctx, in, Warned, summary(v.Retain), time.Time{})
 	case v.Retain.Answer == verdict.Unknown:
 		return s.mark(ctx, in, Warned, "cannot be judged: "+summary(v.Retain), time.Time{})
 	}
-	for _, r := range v.Retain.Reasons {
-		if !r.Deadline.IsZero() {
-			return s.mark(ctx, in, Warned, r.Text, r.Deadline)
-		}
+	if r, ok := nextDeadline(v.Retain); ok {
+		return s.mark(ctx, in, Warned, r.Text, r.Deadline)
 	}
 	return s.mark(ctx, in, Active, "", time.Time{})
+}
+
+// nextDeadline returns the warning that runs out first.
+func nextDeadline(o verdict.Outcome) (next verdict.Reason, ok bool) {
+	for _, r := range o.Reasons {
+		if !r.Deadline.IsZero() && (!ok || r.Deadline.Before(next.Deadline)) {
+			next, ok = r, true
+		}
+	}
+	return next, ok
 }
 
 // mark notes the standing of an instance that keeps its identity, and records it
 // where it changed.
 func (s *Service) mark(ctx context.Context, in Instance, state State, reason string, until time.Time) error {
-	if in.State == state && in.Reason == reason && in.Until.Equal(until) {
+	so := func(in Instance) bool {
+		return in.State == state && in.Reason == reason && in.Until.Equal(until)
+	}
+	if so(in) {
 		return nil
 	}
-	changed, err := s.change(ctx, in.ID, func(now *Instance) error {
-		if now.State == Revoked || now.State == Gone {
+	return s.decide(ctx, in.ID, func(now *Instance) error {
+		if now.over() || so(*now) {
 			return errUnchanged
 		}
 		now.State, now.Reason, now.Until = state, reason, until
 		return nil
 	})
-	if errors.Is(err, errUnchanged) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return s.record(ctx, Event{Name: "instance." + string(state), Instance: changed, Reason: reason})
 }
 
-// revoke takes an instance's identity back: first the intent, durable; then its
-// tokens and leases; then the record. A crash in between is made good by settle.
-func (s *Service) revoke(ctx context.Context, id, reason string) error {
-	return s.end(ctx, id, Revoked, reason)
-}
-
+// end takes an instance's identity back: first the intent, durable; then its
+// tokens and leases; then the record. What a crash leaves undone is done by Step.
 func (s *Service) end(ctx context.Context, id string, state State, reason string) error {
-	in, err := s.change(ctx, id, func(now *Instance) error {
-		if now.State == Revoked || now.State == Gone {
+	return s.decide(ctx, id, func(now *Instance) error {
+		if now.over() {
 			return errUnchanged
 		}
 		now.State, now.Reason, now.Until = state, reason, time.Time{}
 		return nil
 	})
+}
+
+// decide makes a change nobody asked for, and makes it real.
+func (s *Service) decide(ctx context.Context, id string, edit func(*Instance) error) error {
+	in, err := s.change(ctx, id, pending, edit)
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return s.settle(ctx, in)
+	return s.carryOut(ctx, pendingChange{in, in.Revision})
 }
 
-// settle makes the end of an instance real, and may be called again until it
-// has worked: its tokens go, the end is recorded, and only then it is settled.
-func (s *Service) settle(ctx context.Context, in Instance) error {
-	if _, err := s.o.Tokens.RevokeInstance(ctx, in.ID); err != nil {
-		return err
+// carryOut makes a decision real, and may be called again until it has worked:
+// where the instance is over its tokens go, the decision is recorded, and only
+// then it is settled. While sealed nothing can be done, and no token is worth
+// anything.
+func (s *Service) carryOut(ctx context.Context, c pendingChange) error {
+	if s.o.Sealed() {
+		return nil
 	}
-	if err := s.record(ctx, Event{Name: "instance." + string(in.State), Instance: in, Reason: in.Reason}); err != nil {
-		return err
+	if c.in.over() {
+		if _, err := s.o.Tokens.RevokeInstance(ctx, c.in.ID); err != nil {
+			return fmt.Errorf("revoke tokens of instance %s: %w", c.in.ID, err)
+		}
 	}
-	return s.settled(ctx, in.ID)
+	e := Event{Name: "instance." + string(c.in.State), Instance: c.in, Reason: c.in.Reason}
+	if err := s.o.Record(ctx, e); err != nil {
+		return fmt.Errorf("record %s of %s: %w", e.Name, c.in.ID, err)
+	}
+	s.o.Log.Info("instance changed", "event", e.Name, "instance", c.in.ID, "workload", c.in.Workload, "owner", c.in.Owner, "node", c.in.Node)
+	return s.settle(ctx, c)
 }
 
-func (s *Service) record(ctx context.Context, e Event) error {
-	s.o.Log.Info("instance changed", "event", e.Name, "instance", e.Instance.ID, "workload", e.Instance.Workload, "owner", e.Instance.Owner, "node", e.Instance.Node)
-	return s.o.Record(ctx, e)
-}
+const (
+	batch = 100
+	// patience is how long whoever made a decision has to carry it out; then it is
+	// taken for crashed, and any node does it.
+	patience = 5 * time.Second
+	// memory is how long instances that are over are listed.
+	memory = 30 * 24 * time.Hour
+	// silence is why an instance is gone that was not renewed.
+	silence = "its agent was not heard of for its lifetime"
+)
 
-// Step does what has come due: verdicts that change by themselves, ends that a
-// crash or a sealed server left unsettled, instances not heard of any more.
+// Step does what has come due: verdicts that change by themselves or rest on
+// something that changed, decisions that a crash, a sealed server or a failing
+// audit log left half done, instances not heard of any more.
 func (s *Service) Step(ctx context.Context) error {
-	const batch = 100
 	now := s.o.Store.Now()
-	due, err := s.o.Catalog.Due(ctx, now, batch)
+	due, err := s.o.Catalog.Due(ctx, "", now, batch)
+	errs := []error{err}
+	for _, p := range due {
+		errs = append(errs, s.reconcile(ctx, p))
+	}
+	if !s.o.Sealed() {
+		errs = append(errs, s.finish(ctx, now), s.expire(ctx, now), s.publish(ctx), s.forget(ctx, now.Add(-memory), batch))
+	}
+	return errors.Join(errs...)
+}
+
+// finish carries out what was left half done. The first time after a start it does
+// not wait: whoever made those decisions is gone.
+func (s *Service) finish(ctx context.Context, now time.Time) error {
+	if s.settled {
+		now = now.Add(-patience)
+	}
+	left, err := s.pendingChanges(ctx, now, batch)
+	if err != nil {
+		return err
+	}
+	s.settled = len(left) < batch
+	var errs []error
+	for _, c := range left {
+		errs = append(errs, s.carryOut(ctx, c))
+	}
+	return errors.Join(errs...)
+}
+
+// expire ends the instances that were not renewed.
+func (s *Service) expire(ctx context.Context, now time.Time) error {
+	silent, err := s.instances(ctx, "state IN ('active', 'warned') AND expires <= ? ORDER BY expires LIMIT ?", now.UnixMilli(), batch)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, p := range due {
-		errs = append(errs, s.reconcile(ctx, p))
-	}
-	if s.o.Sealed() {
-		return errors.Join(errs...)
-	}
-	unsettled, err := s.instances(ctx, "settled = 0 AND state IN ('revoked', 'gone')")
-	errs = append(errs, err)
-	for _, in := range unsettled {
-		errs = append(errs, s.settle(ctx, in))
-	}
-	silent, err := s.instances(ctx, "state IN ('active', 'warned') AND expires <= ?", now.UnixMilli())
-	errs = append(errs, err)
 	for _, in := range silent {
-		errs = append(errs, s.end(ctx, in.ID, Gone, "its agent was not heard of for its lifetime"))
+		errs = append(errs, s.lapse(ctx, in.ID))
 	}
 	return errors.Join(errs...)
+}
+
+// lapse ends an instance whose time is over; one that was renewed meanwhile lives on.
+func (s *Service) lapse(ctx context.Context, id string) error {
+	return s.decide(ctx, id, func(now *Instance) error {
+		if now.over() || s.o.Store.Now().Before(now.Expires) {
+			return errUnchanged
+		}
+		now.State, now.Reason, now.Until = Gone, silence, time.Time{}
+		return nil
+	})
 }
 
 // beat is how often Run looks for what has come due.

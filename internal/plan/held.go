@@ -8,18 +8,21 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/policy"
 )
 
 // held is what the server holds now.
 type held struct {
 	bodies    map[string]map[string]any // by kind and name
 	channels  map[string]map[string]bool
-	protected map[string]bool // by "Kind/name"
+	protected map[string]bool     // by "Kind/name"
+	refers    map[string][]string // what each refers to, both by "Kind/name"
 }
 
 func (p *Planner) load(ctx context.Context) (*held, error) {
-	h := &held{bodies: map[string]map[string]any{}, channels: map[string]map[string]bool{}, protected: map[string]bool{}}
+	h := &held{
+		bodies: map[string]map[string]any{}, channels: map[string]map[string]bool{}, protected: map[string]bool{}, refers: map[string][]string{},
+	}
 	for _, kind := range kinds {
 		h.bodies[kind] = map[string]any{}
 	}
@@ -31,8 +34,8 @@ func (p *Planner) load(ctx context.Context) (*held, error) {
 	return h, nil
 }
 
-// builtIn are policies that are never in anybody's files.
-var builtIn = map[string]bool{"root": true, "default": true, "node": true, "response-wrapping": true}
+// builtIn are policies that nobody can write.
+var builtIn = map[string]bool{policy.RootName: true, policy.NodeName: true, policy.WrappingName: true}
 
 func (p *Planner) loadPolicies(ctx context.Context, h *held) error {
 	names, err := p.Policies.List(ctx)
@@ -59,6 +62,7 @@ func (p *Planner) loadEnvironments(ctx context.Context, h *held) error {
 	}
 	for _, env := range envs {
 		h.bodies["Environment"][env.Name] = env
+		h.refers["Environment/"+env.Name] = []string{"Environment/" + env.After}
 		if h.protected["Environment/"+env.Name], err = p.Catalog.Protected(ctx, env.Name); err != nil {
 			return err
 		}
@@ -74,6 +78,7 @@ func (p *Planner) loadGoldens(ctx context.Context, h *held) error {
 	for _, g := range goldens {
 		h.bodies["GoldenImage"][g.Name] = g
 		h.protected["GoldenImage/"+g.Name] = g.Protect
+		h.refers["GoldenImage/"+g.Name] = []string{"GoldenImage/" + g.From}
 		h.channels[g.Name] = map[string]bool{}
 		for channel := range g.Channels {
 			h.channels[g.Name][channel] = true
@@ -90,44 +95,48 @@ func (p *Planner) loadWorkloads(ctx context.Context, h *held) error {
 	for _, w := range all {
 		h.bodies["Workload"][w.Name] = w
 		h.protected["Workload/"+w.Name] = w.Protect
+		h.refers["Workload/"+w.Name] = []string{"Environment/" + w.Environment, "GoldenImage/" + w.Image.Golden}
 	}
 	return nil
 }
 
+// plain is how a kind is called in a sentence.
+var plain = map[string]string{"Environment": "environment", "GoldenImage": "golden image"}
+
 // checkReferences finds names that lead nowhere, in the documents or on the server.
 func (w *wanted) checkReferences(have *held) {
-	exists := func(kind, name string) bool {
+	missing := func(kind, name string) string {
 		_, here := w.at[kind+"/"+name]
 		_, there := have.bodies[kind][name]
-		return here || there
+		switch {
+		case name == "" || here || there && !w.gone[kind+"/"+name]:
+			return ""
+		case there:
+			return "this needs " + kind + " " + name + ", which is in none of the files and would be pruned"
+		}
+		return "there is no " + plain[kind] + " " + name
 	}
 	for name, env := range w.environments {
-		if env != nil && env.After != "" && !exists("Environment", env.After) {
-			w.dangling("Environment", name, []string{"after"}, "there is no environment "+env.After)
+		if env != nil {
+			w.dangling("Environment", name, []string{"after"}, missing("Environment", env.After))
 		}
 	}
 	for name, g := range w.goldens {
-		if g != nil && g.From != "" && !exists("GoldenImage", g.From) {
-			w.dangling("GoldenImage", name, []string{"from"}, "there is no golden image "+g.From)
+		if g != nil {
+			w.dangling("GoldenImage", name, []string{"from"}, missing("GoldenImage", g.From))
 		}
 	}
 	for name, wl := range w.workloads {
 		if wl == nil {
 			continue
 		}
-		if wl.Environment != "" && !exists("Environment", wl.Environment) {
-			w.dangling("Workload", name, []string{"environment"}, "there is no environment "+wl.Environment)
-		}
-		if wl.Image.Golden != "" && !exists("GoldenImage", wl.Image.Golden) {
-			w.dangling("Workload", name, []string{"image", "golden"}, "there is no golden image "+wl.Image.Golden)
+		w.dangling("Workload", name, []string{"environment"}, missing("Environment", wl.Environment))
+		if gap := missing("GoldenImage", wl.Image.Golden); gap != "" || wl.Image.Golden == "" {
+			w.dangling("Workload", name, []string{"image", "golden"}, gap)
 		} else if known := w.channelsOf(wl.Image.Golden, have); wl.Image.Channel != "" && !known[wl.Image.Channel] {
 			w.dangling("Workload", name, []string{"image", "channel"}, "golden image "+wl.Image.Golden+" has no channel "+wl.Image.Channel+orThese(known))
 		}
 	}
-	sort.SliceStable(w.errs, func(i, j int) bool {
-		a, b := w.errs[i], w.errs[j]
-		return a.File < b.File || a.File == b.File && a.Line < b.Line
-	})
 }
 
 // channelsOf returns a golden image's channels: those of the documents win.
@@ -155,7 +164,11 @@ func orThese(known map[string]bool) string {
 	return "; it has " + strings.Join(names, ", ")
 }
 
+// dangling notes an error about a reference; "": there is none.
 func (w *wanted) dangling(kind, name string, at []string, msg string) {
+	if msg == "" {
+		return
+	}
 	doc := w.at[kind+"/"+name]
-	w.errs = append(w.errs, manifest.Error(doc.Errorf(doc.LineOf(at...), "%s", msg)))
+	w.errs = append(w.errs, doc.Errorf(doc.LineOf(at...), "%s", msg))
 }

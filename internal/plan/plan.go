@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -56,6 +57,7 @@ type Policies interface {
 type Loop interface {
 	Reconcile(ctx context.Context, ids []image.Digest) error
 	ReconcileAll(ctx context.Context, environment string) error
+	ReconcileWorkload(ctx context.Context, workload string) error
 }
 
 // Planner plans and applies.
@@ -74,6 +76,8 @@ type wanted struct {
 	workloads    map[string]*workload.Workload
 	policies     map[string]string
 	at           map[string]manifest.Document // by "Kind/name"
+	leftovers    []Change                     // with prune: what nobody wants
+	gone         map[string]bool              // those of them that go, by "Kind/name"
 	errs         manifest.Errors
 }
 
@@ -96,7 +100,6 @@ func (p *Planner) Apply(ctx context.Context, docs []manifest.Document, prune boo
 		return nil, err
 	}
 	var moved []image.Digest
-	var judged []string
 	for _, c := range changes {
 		if c.Action == Unchanged {
 			continue
@@ -106,15 +109,23 @@ func (p *Planner) Apply(ctx context.Context, docs []manifest.Document, prune boo
 			return nil, fmt.Errorf("%s %s %s: %w", c.Action, c.Kind, c.Name, err)
 		}
 		moved = append(moved, digests...)
-		if c.Kind == "Environment" && c.Action != Delete {
-			judged = append(judged, c.Name)
+	}
+	return changes, p.settle(ctx, changes, moved)
+}
+
+// settle has what stands on the changes judged again, once all are made.
+func (p *Planner) settle(ctx context.Context, changes []Change, moved []image.Digest) error {
+	errs := []error{p.Loop.Reconcile(ctx, moved)}
+	for _, c := range changes {
+		switch {
+		case c.Action == Unchanged || c.Action == Create && c.Kind == "Workload":
+		case c.Kind == "Environment":
+			errs = append(errs, p.Loop.ReconcileAll(ctx, c.Name))
+		case c.Kind == "Workload":
+			errs = append(errs, p.Loop.ReconcileWorkload(ctx, c.Name))
 		}
 	}
-	errs := []error{p.Loop.Reconcile(ctx, moved)}
-	for _, env := range judged {
-		errs = append(errs, p.Loop.ReconcileAll(ctx, env))
-	}
-	return changes, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool) ([]Change, *wanted, error) {
@@ -122,6 +133,9 @@ func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool
 	have, err := p.load(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if prune {
+		want.prune(have)
 	}
 	want.checkReferences(have)
 	if err := want.errs.Err(); err != nil {
@@ -138,10 +152,7 @@ func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool
 			changes = append(changes, want.compare(kind, name, have))
 		}
 	}
-	if prune {
-		changes = append(changes, want.leftovers(have)...)
-	}
-	return changes, want, nil
+	return append(changes, want.leftovers...), want, nil
 }
 
 // parse reads every document with the room that owns its kind.
@@ -197,6 +208,9 @@ func parsePolicy(doc manifest.Document) (string, error) {
 	}
 	if strings.TrimSpace(spec.Rules) == "" {
 		return "", manifest.Errors{doc.Errorf(doc.LineOf("rules"), "a policy needs rules: | with the policy's text")}.Err()
+	}
+	if builtIn[doc.Meta.Name] {
+		return "", manifest.Errors{doc.Errorf(doc.LineOf(), "the policy %s is built in and cannot be changed", doc.Meta.Name)}.Err()
 	}
 	if _, err := policy.Parse(doc.Meta.Name, spec.Rules); err != nil {
 		return "", manifest.Errors{doc.Errorf(doc.LineOf("rules"), "%v", err)}.Err()
@@ -275,26 +289,39 @@ func fieldsOf(v any) map[string]json.RawMessage {
 	return fields
 }
 
-// leftovers are the resources nobody wants any more, the last kind first.
-func (w *wanted) leftovers(have *held) []Change {
-	var gone []Change
+// prune finds the resources nobody wants any more, the last kind first: each is
+// judged after those that may need it.
+func (w *wanted) prune(have *held) {
+	w.gone = map[string]bool{}
 	for _, kind := range slices.Backward(kinds[1:]) { // policies may be others', made through /v1: they are left alone
-		var names []string
-		for name := range have.bodies[kind] {
-			if _, kept := w.at[kind+"/"+name]; !kept {
-				names = append(names, name)
+		for _, name := range slices.Sorted(maps.Keys(have.bodies[kind])) {
+			id := kind + "/" + name
+			if _, kept := w.at[id]; kept {
+				continue
 			}
-		}
-		sort.Strings(names)
-		for _, name := range names {
 			c := Change{Kind: kind, Name: name, Action: Delete}
-			if have.protected[kind+"/"+name] {
+			if have.protected[id] {
 				c.Action, c.Warning = Unchanged, "protected: set protect: false first to delete it"
+			} else if by := w.neededBy(id, have); by != "" {
+				c.Action, c.Warning = Unchanged, "kept: "+by+" stays and needs it"
+				have.protected[id] = true
+			} else {
+				w.gone[id] = true
 			}
-			gone = append(gone, c)
+			w.leftovers = append(w.leftovers, c)
 		}
 	}
-	return gone
+}
+
+// neededBy names a resource on the server that stays, though it is in no document,
+// and refers to another.
+func (w *wanted) neededBy(id string, have *held) string {
+	for _, by := range slices.Sorted(maps.Keys(have.refers)) {
+		if _, written := w.at[by]; !written && !w.gone[by] && have.protected[by] && slices.Contains(have.refers[by], id) {
+			return strings.Replace(by, "/", " ", 1)
+		}
+	}
+	return ""
 }
 
 // do makes one change. It returns the digests that must be judged again.

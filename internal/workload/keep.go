@@ -44,15 +44,17 @@ func (b *Book) Put(ctx context.Context, w Workload) error {
 	if err != nil {
 		return fmt.Errorf("encode secrets: %w", err)
 	}
-	sealed, err := b.keys.SealBytes("workload", secrets, []byte(w.Name))
-	if err != nil {
-		return err
-	}
 	open := w
 	open.Secrets = nil
 	body, err := json.Marshal(open)
 	if err != nil {
 		return fmt.Errorf("encode workload: %w", err)
+	}
+	// Bound to the rest of the row: whoever can write the database cannot give a
+	// workload's secrets to another image.
+	sealed, err := b.keys.SealBytes("workload", secrets, body)
+	if err != nil {
+		return err
 	}
 	return b.store.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO workload (name, environment, golden, channel, body, sealed) VALUES (?, ?, ?, ?, ?, ?)
@@ -79,7 +81,7 @@ func (b *Book) List(ctx context.Context) ([]Workload, error) {
 func (b *Book) Get(ctx context.Context, name string) (*Workload, error) {
 	found, err := b.query(ctx, "SELECT body, sealed FROM workload WHERE name = ?", name)
 	if err == nil && len(found) == 0 {
-		err = fault.New(fault.NotFound, "there is no workload %q", name)
+		err = fault.New(fault.NotFound, "there is no workload %q", name).WithHint("see them with: goldkeep workload list")
 	}
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (b *Book) open(body string, sealed []byte) (Workload, error) {
 	if err := json.Unmarshal([]byte(body), &w); err != nil {
 		return w, fmt.Errorf("decode workload: %w", err)
 	}
-	secrets, err := b.keys.OpenBytes("workload", sealed, []byte(w.Name))
+	secrets, err := b.keys.OpenBytes("workload", sealed, []byte(body))
 	if fault.Is(err, fault.Sealed) {
 		return w, nil
 	}
@@ -129,25 +131,32 @@ type Place struct {
 	UID  int
 }
 
+// Allows reports whether the workload may run at a place.
+func (w Workload) Allows(p Place) bool {
+	return (len(w.Nodes) == 0 || slices.Contains(w.Nodes, p.Node)) && (w.User == nil || *w.User == p.UID)
+}
+
 // Running finds the one workload that runs an image, given the golden channels
 // the image stands in. None is fault.Refused; several are fault.Refused too, for
 // guessing would hand one workload's secrets to another.
 func (b *Book) Running(ctx context.Context, channels []Image, place Place) (*Workload, error) {
-	all, err := b.List(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var fit []Workload
 	elsewhere := false
-	for _, w := range all {
-		if !slices.Contains(channels, w.Image) {
+	for i, line := range channels {
+		if slices.Contains(channels[:i], line) {
 			continue
 		}
-		if len(w.Nodes) > 0 && !slices.Contains(w.Nodes, place.Node) || w.User != nil && *w.User != place.UID {
-			elsewhere = true
-			continue
+		found, err := b.query(ctx, "SELECT body, sealed FROM workload WHERE golden = ? AND channel = ? ORDER BY name", line.Golden, line.Channel)
+		if err != nil {
+			return nil, err
 		}
-		fit = append(fit, w)
+		for _, w := range found {
+			if w.Allows(place) {
+				fit = append(fit, w)
+			} else {
+				elsewhere = true
+			}
+		}
 	}
 	switch {
 	case len(fit) == 1:

@@ -7,9 +7,12 @@ package workload
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goldkeep/goldkeep/internal/manifest"
 )
@@ -97,18 +100,38 @@ func Parse(doc manifest.Document) (*Workload, error) {
 	if !slices.Contains(signals, w.OnChange.Signal) {
 		fail("signal must be one of "+strings.Join(signals, ", "), "onChange", "signal")
 	}
-	files := map[string]bool{}
+	if w.User != nil && *w.User < 0 {
+		fail("user is a number of 0 or above", "user")
+	}
+	if w.OnChange.MaxUnavailable < 0 {
+		fail("maxUnavailable is a number of 0 or above", "onChange", "maxUnavailable")
+	}
+	for i, node := range w.Nodes {
+		if !name.MatchString(node) {
+			fail("a node's name has lower-case letters, digits, '-' and '.'", "nodes", strconv.Itoa(i))
+		}
+	}
+	if len(w.Secrets) > maxSecrets {
+		fail("a workload has at most "+strconv.Itoa(maxSecrets)+" secrets", "secrets")
+		return w, errs.Err()
+	}
+	taken := places{}
 	for i := range w.Secrets {
 		at := []string{"secrets", strconv.Itoa(i)}
-		w.Secrets[i].check(func(msg string) { fail(msg, at...) }, files)
+		w.Secrets[i].check(func(msg string) { fail(msg, at...) }, taken)
 	}
 	return w, errs.Err()
 }
 
+// maxSecrets bounds the secrets of one workload.
+const maxSecrets = 200
+
+var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
 var signals = []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT"}
 
-// check sets defaults and finds what is wrong; files holds the names in use.
-func (s *Secret) check(fail func(string), files map[string]bool) {
+// check sets defaults and finds what is wrong.
+func (s *Secret) check(fail func(string), taken places) {
 	if s.Mount == "" {
 		s.Mount = "secret"
 	}
@@ -119,19 +142,20 @@ func (s *Secret) check(fail func(string), files map[string]bool) {
 	case s.KV == "":
 		fail("a secret needs a kind: kv: PATH")
 	case badPath(s.KV) || badPath(s.Mount):
-		fail("the path " + strconv.Quote(s.Mount+"/"+s.KV) + " is not a plain path (no empty parts, no .., no * or +)")
+		fail("the path " + strconv.Quote(s.Mount+"/"+s.KV) + " is not a plain path (no empty parts, no .., no signs such as * + \" { })")
 	}
-	switch {
-	case s.File == "" && s.Env == "":
+	if s.File == "" && s.Env == "" {
 		fail("a secret goes somewhere: add file: NAME or env: VARIABLE")
-	case s.File != "" && (path.IsAbs(s.File) || path.Clean(s.File) != s.File || strings.HasPrefix(s.File, "..")):
-		fail("file must be a plain relative path below the secrets folder")
-	case s.File != "" && files[s.File]:
-		fail("two secrets go to the file " + strconv.Quote(s.File))
 	}
-	files[s.File] = true
+	if s.File != "" && badFile(s.File) {
+		fail("file must be a plain relative path below the secrets folder")
+	} else if other := taken.file(s.File); other != "" {
+		fail("two secrets go to the same place: " + strconv.Quote(other) + " and " + strconv.Quote(s.File))
+	}
 	if s.Env != "" && (s.Field == "" || !variable(s.Env)) {
 		fail("env needs field: NAME (which value?) and a variable name of letters, digits and _")
+	} else if taken.variable(s.Env) {
+		fail("two secrets go to the variable " + s.Env)
 	}
 	if !slices.Contains([]string{"json", "dotenv", "raw"}, s.Format) {
 		fail("format must be json, dotenv or raw")
@@ -141,9 +165,48 @@ func (s *Secret) check(fail func(string), files map[string]bool) {
 	}
 }
 
-// badPath refuses what could mean more than one secret in a policy.
+// places are the files and variables that secrets go to already.
+type places map[string]bool
+
+// file takes a file. It returns the one already there that is the same, or a
+// folder of it, or in it.
+func (p places) file(name string) string {
+	if name == "" {
+		return ""
+	}
+	for other := range p {
+		if other, isFile := strings.CutPrefix(other, "file "); isFile &&
+			(other == name || strings.HasPrefix(other, name+"/") || strings.HasPrefix(name, other+"/")) {
+			return other
+		}
+	}
+	p["file "+name] = true
+	return ""
+}
+
+// variable takes a variable and reports whether it was taken.
+func (p places) variable(name string) bool {
+	taken := name != "" && p["env "+name]
+	p["env "+name] = true
+	return taken
+}
+
+// maxPath bounds a path in bytes; the gate refuses longer ones.
+const maxPath = 900
+
+// badPath refuses what the gate would never serve, and what could mean more than
+// one secret in a policy.
 func badPath(p string) bool {
-	return path.Clean("/"+p) != "/"+p || strings.ContainsAny(p, "*+\"\\\n\r\x00{}")
+	return path.Clean("/"+p) != "/"+p || strings.Contains(p, "..") || len(p) > maxPath/2 || strings.ContainsAny(p, "*+\"\\{}") || !printable(p)
+}
+
+// badFile refuses what is no file below a folder.
+func badFile(f string) bool {
+	return path.IsAbs(f) || path.Clean(f) != f || f == "." || f == ".." || strings.HasPrefix(f, "../") || strings.Contains(f, "\\") || len(f) > maxPath || !printable(f)
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func variable(name string) bool {
