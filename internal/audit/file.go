@@ -6,6 +6,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,10 +141,12 @@ func (f *File) add(ctx context.Context, rec Record) (seq uint64, err error) {
 	return f.write(rec)
 }
 
-// sync returns when a record is on disk, or nobody can say that it is.
+// sync returns when a record is on disk, or nobody can say that it is. Those who
+// are about to write a record go first, so that one fsync serves them too.
 func (f *File) sync(seq uint64) error {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
+	runtime.Gosched()
 	for {
 		f.mu.Lock()
 		out, head, lost, synced := f.out, f.Head().Seq, f.lost, f.synced

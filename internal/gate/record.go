@@ -58,7 +58,7 @@ func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
 	if err == nil && w.quiet {
 		return nil
 	}
-	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: !w.pure && w.handsOut()}
+	rec := audit.Record{Kind: "response", Answer: "allow", Reason: w.decision.Reason, Sync: w.handsOut()}
 	switch {
 	case fault.Is(err, fault.Denied):
 		rec.Answer = "deny"
