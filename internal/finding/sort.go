@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// Sort puts the most urgent finding first: what is counted before what is hidden,
-// what is exploited before what is not, then by severity, whether the flawed code
-// is linked in, score, probability of exploitation, and whether there is a fix.
-// Equals go by name, so that the order is the same each time. The reasons are in
-// docs/design/finding.md.
-func Sort(findings []Finding) { slices.SortFunc(findings, compareUrgency) }
+// Sort puts the most urgent finding first.
+func Sort(findings []Finding) { slices.SortFunc(findings, MoreUrgent) }
 
-func compareUrgency(a, b Finding) int {
+// MoreUrgent is the one order of urgency, for slices.SortFunc: what is counted
+// before what is hidden, what is exploited before what is not, then by severity,
+// whether the flawed code is linked in, score, probability of exploitation, and
+// whether there is a fix. Equals go by name, so that the order is the same each
+// time. The reasons are in docs/design/finding.md.
+func MoreUrgent(a, b Finding) int {
 	return cmp.Or(
 		yesFirst(a.Hidden == "", b.Hidden == ""),
 		yesFirst(a.Exploited, b.Exploited),
@@ -44,9 +45,14 @@ func yesFirst(a, b bool) int {
 	return 1
 }
 
-// severityRank puts "unknown" between high and medium: it may be anything.
+// severityRank puts "unknown" between high and medium: it may be anything. So may
+// a severity nobody knows.
 func severityRank(severity string) int {
-	return slices.Index([]string{"none", "low", "medium", "unknown", "high", "critical"}, severity)
+	ranks := [...]string{"none", "low", "medium", "unknown", "high", "critical"}
+	if at := slices.Index(ranks[:], severity); at >= 0 {
+		return at
+	}
+	return slices.Index(ranks[:], "unknown")
 }
 
 // mayRun is false only where the flawed code is known not to be linked in.

@@ -59,7 +59,7 @@ func presentable(ev verdict.Evidence) verdict.Evidence {
 		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.LayerIndex, b.LayerIndex))
 	})
-	ev.Findings = sortedBy(ev.Findings, verdict.MoreUrgent)
+	ev.Findings = sortedBy(ev.Findings, finding.MoreUrgent)
 	ev.Facts = sortedBy(ev.Facts, func(a, b component.Fact) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Path, b.Path), cmp.Compare(a.LayerIndex, b.LayerIndex), cmp.Compare(a.Detail, b.Detail))
 	})

@@ -33,12 +33,11 @@ func Evaluate(env Environment, ev Evidence, now time.Time) Verdict {
 func countedFindings(ev Evidence, now time.Time) []finding.Finding {
 	counted := make([]finding.Finding, 0, len(ev.Findings))
 	for _, f := range ev.Findings {
-		excused := slices.ContainsFunc(ev.Triage, func(t Triage) bool { return t.excuses(f, now) })
-		if f.Hidden == "" && !excused {
+		if _, excused := ev.Excuse(f, now); f.Hidden == "" && !excused {
 			counted = append(counted, f)
 		}
 	}
-	slices.SortStableFunc(counted, MoreUrgent)
+	finding.Sort(counted)
 	return counted
 }
 

@@ -32,6 +32,19 @@ const (
 	Fixing      = "fixing" // a promise, not an excuse: the finding still counts
 )
 
+// Excuse returns the decision that takes a finding out of the count at a time; of
+// several the one that lasts longest.
+func (ev Evidence) Excuse(f finding.Finding, now time.Time) (Triage, bool) {
+	var best Triage
+	found := false
+	for _, t := range ev.Triage {
+		if t.excuses(f, now) && (!found || t.Expires.After(best.Expires)) {
+			best, found = t, true
+		}
+	}
+	return best, found
+}
+
 // excuses reports whether the decision takes a finding out of the count at a time.
 func (t Triage) excuses(f finding.Finding, now time.Time) bool {
 	return t.Status != Fixing && now.Before(t.Expires) && (t.Finding == f.ID || slices.Contains(f.Aliases, t.Finding))

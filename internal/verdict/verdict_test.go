@@ -407,15 +407,13 @@ func TestHashesNameTheInput(t *testing.T) {
 	}
 }
 
-func TestFindingsAreSortedByUrgency(t *testing.T) {
-	list := []finding.Finding{openssl("E", 3, "1"), openssl("D", 7, ""), openssl("C", 7, "1"), openssl("B", 9.8, "1"), exploited(openssl("A", 2, ""))}
-	slices.SortFunc(list, verdict.MoreUrgent)
-	var ids []string
-	for _, f := range list {
-		ids = append(ids, f.ID)
-	}
-	if diff := cmp.Diff([]string{"A", "B", "C", "D", "E"}, ids); diff != "" {
-		t.Error(diff)
+func TestTheMostUrgentFindingIsNamedFirst(t *testing.T) {
+	ev := good()
+	ev.Findings = []finding.Finding{openssl("E", 7.1, "1"), openssl("D", 9.8, "1"), exploited(openssl("A", 7, "1"))}
+	env := environment(t, "admit: [vulnerabilities: {maxCVSS: 6.9, knownExploited: allow}]")
+	reason := verdict.Evaluate(env, ev, now).Admit.Reasons[0]
+	if !strings.Contains(reason.Text, "worst A ") || !strings.HasPrefix(reason.Evidence[1], "D ") {
+		t.Errorf("got %+v", reason)
 	}
 }
 

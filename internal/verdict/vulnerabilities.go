@@ -175,40 +175,6 @@ func (v *Vulnerabilities) judgeGaps(j *judge) {
 	})
 }
 
-// MoreUrgent orders findings, most urgent first: known exploited, then CVSS
-// score (or the highest of the severity where no score is stated), then the
-// probability of exploitation, then those with a fix, then by names.
-func MoreUrgent(a, b finding.Finding) int {
-	return cmp.Or(
-		before(a.Exploited, b.Exploited),
-		cmp.Compare(weight(b), weight(a)),
-		cmp.Compare(b.EPSS, a.EPSS),
-		before(a.Fixed != "", b.Fixed != ""),
-		cmp.Compare(a.ID, b.ID),
-		cmp.Compare(a.Package, b.Package),
-		cmp.Compare(a.Version, b.Version),
-		cmp.Compare(a.Path, b.Path),
-	)
-}
-
-// weight is the score to sort by.
-func weight(f finding.Finding) float64 {
-	if f.Score > 0 {
-		return f.Score
-	}
-	return highest[f.Severity]
-}
-
-func before(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
-}
-
 // worst names the first of the findings, which are sorted by urgency.
 func worst(breaches []breach) string {
 	f := breaches[0].finding
