@@ -33,7 +33,7 @@ import (
 // decompressing them and walking their tars, one layer after the other in both.
 // With GOLDKEEP_DATA set it takes python-app, else an image made up here.
 func BenchmarkReadLayers(b *testing.B) {
-	img := openSample(b)
+	img := openSample(b, samplePath(b))
 	blobs := storedBlobs(b, img)
 	var bare, ours time.Duration
 	for b.Loop() {
@@ -57,7 +57,7 @@ func BenchmarkReadLayers(b *testing.B) {
 
 // BenchmarkDerivedImage measures an image of which all layers but the last are known.
 func BenchmarkDerivedImage(b *testing.B) {
-	img := openSample(b)
+	img := openSample(b, samplePath(b))
 	reports, err := component.ReadLayers(b.Context(), img, image.Limits{}, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -76,14 +76,17 @@ func BenchmarkDerivedImage(b *testing.B) {
 	}
 }
 
-func openSample(b *testing.B) *image.Image {
+// samplePath is python-app, or an image made up here.
+func samplePath(b *testing.B) string {
 	b.Helper()
-	var path string
 	if data := os.Getenv("GOLDKEEP_DATA"); data != "" {
-		path = filepath.Join(data, "images", "python-app.oci.tar")
-	} else {
-		path = madeUpImage(b)
+		return filepath.Join(data, "images", "python-app.oci.tar")
 	}
+	return madeUpImage(b)
+}
+
+func openSample(b *testing.B, path string) *image.Image {
+	b.Helper()
 	img, err := image.Open(b.Context(), path, image.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -216,6 +219,7 @@ func writeFiles(b *testing.B, w io.Writer, n int, seed uint64) {
 		}
 	}
 	write("var/lib/dpkg/status", status.String())
+	write("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
 	if err := tw.Close(); err != nil {
 		b.Fatal(err)
 	}
