@@ -28,7 +28,7 @@ const imageRef = "image"
 // (https://cyclonedx.org/docs/1.6/json/). Layers and paths are properties named
 // goldkeep:*.
 func CycloneDX(w io.Writer, r Result) error {
-	ev := presentable(r.Evidence)
+	ev := presentable(r)
 	refs := newRefs(ev.Components)
 	bom := cdx.NewBOM()
 	bom.SerialNumber = "urn:uuid:" + uuidOf(ev.Image.ID+" "+ev.Snapshot+" "+r.Time.UTC().Format(time.RFC3339))
@@ -48,7 +48,7 @@ func CycloneDX(w io.Writer, r Result) error {
 		components = append(components, cdxComponent(refs.list[i], c))
 	}
 	bom.Components = &components
-	bom.Vulnerabilities = cdxVulnerabilities(shown(ev.Findings), refs)
+	bom.Vulnerabilities = cdxVulnerabilities(ev, refs)
 	enc := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON)
 	enc.SetPretty(true)
 	enc.SetEscapeHTML(false)
@@ -104,25 +104,47 @@ func cdxComponent(ref string, c component.Component) cdx.Component {
 	return out
 }
 
-// cdxVulnerabilities makes one entry of all findings with the same id.
-func cdxVulnerabilities(findings []finding.Finding, refs refs) *[]cdx.Vulnerability {
+// cdxVulnerabilities makes one entry of all findings with the same id, and
+// another one of those with the same id that somebody excused alike.
+func cdxVulnerabilities(ev contents, refs refs) *[]cdx.Vulnerability {
 	list := []cdx.Vulnerability{}
 	at := map[string]int{}
-	for _, f := range findings {
-		i, known := at[f.ID]
+	add := func(f finding.Finding, analysis *cdx.VulnerabilityAnalysis) {
+		key := f.ID
+		if analysis != nil {
+			key += "\x00" + analysis.Detail
+		}
+		i, known := at[key]
 		if !known {
 			i = len(list)
-			at[f.ID] = i
-			list = append(list, cdxVulnerability(f))
+			at[key] = i
+			v := cdxVulnerability(f)
+			v.BOMRef, v.Analysis = "finding-"+digest(key)[:20], analysis
+			list = append(list, v)
 		}
 		addAffected(&list[i], refs.of(f), f.Version)
+	}
+	for _, f := range counted(ev.Findings) {
+		add(f, nil)
+	}
+	for _, e := range ev.excused {
+		add(e.Finding, cdxAnalysis(e.by))
 	}
 	return &list
 }
 
+// cdxAnalysis says in CycloneDX's words what somebody decided. A risk that is
+// accepted is no less a risk: it stays "exploitable".
+func cdxAnalysis(t verdict.Triage) *cdx.VulnerabilityAnalysis {
+	if t.Status == verdict.NotAffected {
+		return &cdx.VulnerabilityAnalysis{State: cdx.IASNotAffected, Detail: decision(t)}
+	}
+	return &cdx.VulnerabilityAnalysis{State: cdx.IASExploitable, Response: &[]cdx.ImpactAnalysisResponse{cdx.IARWillNotFix}, Detail: decision(t)}
+}
+
 func cdxVulnerability(f finding.Finding) cdx.Vulnerability {
 	v := cdx.Vulnerability{
-		BOMRef: "finding-" + digest(f.ID)[:20], ID: f.ID, Source: sourceOf(f.ID, f.URL), Description: f.Summary,
+		ID: f.ID, Source: sourceOf(f.ID, f.URL), Description: f.Summary,
 		Affects:    &[]cdx.Affects{},
 		Properties: properties("knownExploited", yes(f.Exploited), "epss", number(f.EPSS), "fixed", f.Fixed, "why", f.Why),
 	}
@@ -151,7 +173,11 @@ func addAffected(v *cdx.Vulnerability, ref, version string) {
 			return
 		}
 	}
-	*v.Affects = append(*v.Affects, cdx.Affects{Ref: ref, Range: &[]cdx.AffectedVersions{{Version: version, Status: cdx.VulnerabilityStatusAffected}}})
+	status := cdx.VulnerabilityStatusAffected
+	if v.Analysis != nil && v.Analysis.State == cdx.IASNotAffected {
+		status = cdx.VulnerabilityStatusNotAffected
+	}
+	*v.Affects = append(*v.Affects, cdx.Affects{Ref: ref, Range: &[]cdx.AffectedVersions{{Version: version, Status: status}}})
 }
 
 // sourceOf names who gave out an id.

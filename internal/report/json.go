@@ -25,7 +25,7 @@ type document struct {
 
 // JSON writes everything that is known, in Goldkeep's own stable form.
 func JSON(w io.Writer, r Result) error {
-	return encode(w, document{Schema: Schema, Version: r.Version, Time: r.Time.UTC(), Evidence: presentable(r.Evidence), Verdict: r.Verdict})
+	return encode(w, document{Schema: Schema, Version: r.Version, Time: r.Time.UTC(), Evidence: presentable(r).Evidence, Verdict: r.Verdict})
 }
 
 func encode(w io.Writer, value any) error {

@@ -51,15 +51,25 @@ func Write(w io.Writer, format string, r Result, options Options) error {
 	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("use one of %s", strings.Join(Formats, ", "))
 }
 
-// presentable returns the evidence sorted for showing and without credentials;
-// the original is not changed.
-func presentable(ev verdict.Evidence) verdict.Evidence {
+// contents is evidence as it is shown.
+type contents struct {
+	verdict.Evidence
+	excused []excused
+}
+
+// presentable returns the evidence sorted for showing, without credentials, and
+// with the findings somebody excused told from those that count; the original is
+// not changed.
+func presentable(r Result) contents {
+	ev := r.Evidence
 	ev.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
 	ev.Components = sortedBy(ev.Components, func(a, b component.Component) int {
 		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.LayerIndex, b.LayerIndex))
 	})
 	ev.Findings = sortedBy(ev.Findings, finding.MoreUrgent)
+	pardoned := excuse(&ev, r.Time)
+	finding.Sort(ev.Findings)
 	ev.Facts = sortedBy(ev.Facts, func(a, b component.Fact) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Path, b.Path), cmp.Compare(a.LayerIndex, b.LayerIndex), cmp.Compare(a.Detail, b.Detail))
 	})
@@ -69,7 +79,7 @@ func presentable(ev verdict.Evidence) verdict.Evidence {
 	ev.Problems = sortedBy(ev.Problems, func(a, b component.Problem) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Reason, b.Reason))
 	})
-	return ev
+	return contents{ev, pardoned}
 }
 
 // sortedBy returns a sorted copy that is never nil.
@@ -79,7 +89,7 @@ func sortedBy[T any](list []T, order func(a, b T) int) []T {
 	return list
 }
 
-// shown are the findings that count.
-func shown(findings []finding.Finding) []finding.Finding {
+// counted are the findings that count.
+func counted(findings []finding.Finding) []finding.Finding {
 	return slices.DeleteFunc(slices.Clone(findings), func(f finding.Finding) bool { return f.Hidden != "" })
 }

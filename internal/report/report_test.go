@@ -59,10 +59,18 @@ func sample() report.Result {
 			{ID: "DSA-5931-1", Aliases: []string{"CVE-2026-1", "CVE-2026-0"}, Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Fixed: "3.0.17-1", Score: 9.8, Severity: "critical", Exploited: true, EPSS: 0.91, Since: now.Add(-48 * time.Hour), Summary: "memory corruption", URL: "https://security.example/DSA-5931-1", Why: "3.0.15-1 < 3.0.17-1"},
 			{ID: "GO-2026-7", Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.55.0", Severity: "unknown", Linked: &notLinked, Since: now, URL: "javascript:alert(1)"},
 			{ID: "CVE-2020-9", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", Path: "var/lib/dpkg/status", Severity: "low", Score: 2.1, Hidden: "unimportant"},
+			{ID: "GHSA-1", Aliases: []string{"CVE-2026-7"}, Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.60.0", Severity: "critical", Score: 9.1},
+			{ID: "CVE-2026-8", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Severity: "high", Score: 7.5},
 			{ID: "CVE-2025-3", Ecosystem: "Debian:12", Package: "zlib", Version: "1.2", PURL: "pkg:deb/debian/zlib1g@1.2", Path: "var/lib/dpkg/status", Severity: "medium", Score: 5.5},
 		},
 		Gaps:     []finding.Gap{{Component: "pkg:pypi/idna@3.3", Reason: "owned by a package of another vendor"}},
 		Problems: []component.Problem{{Path: "opt/odd.jar", Reason: "not a zip file"}},
+		Triage: []verdict.Triage{
+			{ID: "t1", Finding: "CVE-2026-7", Status: verdict.NotAffected, Reason: "HTTP/2 is off", Author: "ada", Expires: now.AddDate(0, 0, 9)},
+			{ID: "t2", Finding: "CVE-2026-8", Status: verdict.Accepted, Reason: "behind the proxy", Author: "bob", Expires: now.AddDate(0, 1, 0)},
+			{ID: "t3", Finding: "CVE-2025-3", Status: verdict.NotAffected, Author: "mallory", Expires: now},
+			{ID: "t4", Finding: "GO-2026-7", Status: verdict.Fixing, Author: "mallory", Expires: now.AddDate(0, 1, 0)},
+		},
 		Snapshot: "sha256:snapshot", SnapshotAt: now.Add(-time.Hour),
 	}
 	v := verdict.Evaluate(verdict.Default(), ev, now)
@@ -284,6 +292,65 @@ func poison(v any, evil string) any {
 	return v
 }
 
+// TestExcusedFindingsDoNotCount holds that what somebody decided for a limited
+// time is told from what counts, in every format.
+func TestExcusedFindingsDoNotCount(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		table := write(t, "table", sample(), report.Options{All: all})
+		for _, want := range []string{"3 findings: 1 critical, ", "2 not counted by decision; 1 not counted (--all", "(not counted: not affected until 2026-12-01 08:00 UTC by ada: HTTP/2 is off)", "(not counted: accepted until 2026-12-22 08:00 UTC by bob: behind the proxy)"} {
+			if !strings.Contains(table, want) {
+				t.Errorf("the table lacks %q:\n%s", want, table)
+			}
+		}
+		if strings.Contains(table, "mallory") {
+			t.Error("an expired decision, or a promise, excuses")
+		}
+	}
+	var sarif struct {
+		Runs []struct {
+			Results []struct {
+				RuleID       string
+				Suppressions []struct{ Kind, Justification string }
+			}
+		}
+	}
+	decode(t, write(t, "sarif", sample(), report.Options{}), &sarif)
+	suppressed := map[string]string{}
+	for _, r := range sarif.Runs[0].Results {
+		for _, s := range r.Suppressions {
+			suppressed[r.RuleID] = s.Kind + " " + s.Justification
+		}
+	}
+	want := map[string]string{
+		"GHSA-1":     "external not affected until 2026-12-01 08:00 UTC by ada: HTTP/2 is off",
+		"CVE-2026-8": "external accepted until 2026-12-22 08:00 UTC by bob: behind the proxy",
+	}
+	if diff := cmp.Diff(want, suppressed); diff != "" {
+		t.Errorf("sarif: %s", diff)
+	}
+	var bom struct {
+		Vulnerabilities []struct {
+			ID       string
+			Analysis struct{ State string }
+		}
+	}
+	decode(t, write(t, "cyclonedx", sample(), report.Options{}), &bom)
+	states := map[string]string{}
+	for _, v := range bom.Vulnerabilities {
+		states[v.ID] = v.Analysis.State
+	}
+	if diff := cmp.Diff(map[string]string{"DSA-5931-1": "", "GO-2026-7": "", "CVE-2025-3": "", "GHSA-1": "not_affected", "CVE-2026-8": "exploitable"}, states); diff != "" {
+		t.Errorf("cyclonedx: %s", diff)
+	}
+}
+
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTableWidth(t *testing.T) {
 	colours := regexp.MustCompile("\x1b\\[[0-9]+m")
 	for _, width := range []int{20, 60, 100} {
@@ -306,7 +373,7 @@ func TestTableTellsWhatIsMissing(t *testing.T) {
 		t.Errorf("got:\n%s", out)
 	}
 	for range 100 {
-		r.Evidence.Findings = append(r.Evidence.Findings, r.Evidence.Findings[3])
+		r.Evidence.Findings = append(r.Evidence.Findings, r.Evidence.Findings[5])
 	}
 	if out := write(t, "table", r, report.Options{}); !strings.Contains(out, "and 73 less urgent findings (--all shows them)") {
 		t.Errorf("got:\n%s", out)

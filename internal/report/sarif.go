@@ -62,12 +62,19 @@ type sarifNotification struct {
 }
 
 type sarifResult struct {
-	Rule         string            `json:"ruleId"`
-	Index        int               `json:"ruleIndex"`
-	Level        string            `json:"level"`
-	Message      sarifText         `json:"message"`
-	Locations    []sarifLocation   `json:"locations"`
-	Fingerprints map[string]string `json:"partialFingerprints"`
+	Rule         string             `json:"ruleId"`
+	Index        int                `json:"ruleIndex"`
+	Level        string             `json:"level"`
+	Message      sarifText          `json:"message"`
+	Locations    []sarifLocation    `json:"locations"`
+	Fingerprints map[string]string  `json:"partialFingerprints"`
+	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+}
+
+// sarifSuppression says that a result needs no action, and who decided so.
+type sarifSuppression struct {
+	Kind          string `json:"kind"`
+	Justification string `json:"justification"`
 }
 
 type sarifLocation struct {
@@ -91,10 +98,13 @@ type sarifLogical struct {
 // (https://docs.oasis-open.org/sarif/sarif/v2.1.0/). What could not be read or is
 // covered by no feed is a notification of the run.
 func SARIF(w io.Writer, r Result) error {
-	ev := presentable(r.Evidence)
+	ev := presentable(r)
 	s := &sarifWriter{rules: map[string]int{}, list: []sarifRule{}, results: []sarifResult{}}
-	for _, f := range shown(ev.Findings) {
-		s.finding(f)
+	for _, f := range counted(ev.Findings) {
+		s.finding(f, nil)
+	}
+	for _, e := range ev.excused {
+		s.finding(e.Finding, []sarifSuppression{{Kind: "external", Justification: decision(e.by)}})
 	}
 	for _, f := range ev.Facts {
 		s.fact(f)
@@ -112,7 +122,7 @@ func SARIF(w io.Writer, r Result) error {
 	return encode(w, sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}})
 }
 
-func invocation(ev verdict.Evidence, end time.Time) sarifInvocation {
+func invocation(ev contents, end time.Time) sarifInvocation {
 	inv := sarifInvocation{OK: true, End: end.UTC().Format(time.RFC3339)}
 	for _, p := range ev.Problems {
 		level := "warning"
@@ -150,7 +160,7 @@ func (s *sarifWriter) add(rule sarifRule, result sarifResult, path, logical stri
 	s.results = append(s.results, result)
 }
 
-func (s *sarifWriter) finding(f finding.Finding) {
+func (s *sarifWriter) finding(f finding.Finding, suppressions []sarifSuppression) {
 	rule := sarifRule{ID: f.ID, Short: sarifText{cmp.Or(f.Summary, f.ID+" in "+f.Package)}, Properties: map[string]any{"tags": []string{"security", "vulnerability"}}}
 	if f.Score > 0 {
 		rule.Properties["security-severity"] = fmt.Sprintf("%.1f", f.Score)
@@ -165,7 +175,7 @@ func (s *sarifWriter) finding(f finding.Finding) {
 	} else {
 		text += "; no fix is published"
 	}
-	s.add(rule, sarifResult{Level: sarifLevel(f), Message: sarifText{text}}, f.Path, f.PURL)
+	s.add(rule, sarifResult{Level: sarifLevel(f), Message: sarifText{text}, Suppressions: suppressions}, f.Path, f.PURL)
 }
 
 func sarifLevel(f finding.Finding) string {

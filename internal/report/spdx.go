@@ -67,7 +67,7 @@ type spdxRelationship struct {
 // SPDX writes the components as SPDX 2.3 in JSON
 // (https://spdx.github.io/spdx-spec/v2.3/). SPDX 2.3 has no place for findings.
 func SPDX(w io.Writer, r Result) error {
-	ev := presentable(r.Evidence)
+	ev := presentable(r)
 	const imageID = "SPDXRef-Image"
 	doc := spdxDocument{
 		Version: "SPDX-2.3", DataLicense: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: imageName(ev.Image),

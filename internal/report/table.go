@@ -34,7 +34,7 @@ const (
 // Table writes the report for people: what is in the box, what is wrong with
 // it, what could not be seen, and the verdict with the shortest way out.
 func Table(w io.Writer, r Result, o Options) error {
-	ev := presentable(r.Evidence)
+	ev := presentable(r)
 	p := &page{options: o}
 	p.image(ev)
 	p.contents(ev)
@@ -48,7 +48,7 @@ func Table(w io.Writer, r Result, o Options) error {
 	return err
 }
 
-func (p *page) image(ev verdict.Evidence) {
+func (p *page) image(ev contents) {
 	image := ev.Image
 	p.heading("IMAGE", imageName(image))
 	built := "time not stated"
@@ -71,7 +71,7 @@ func (p *page) image(ev verdict.Evidence) {
 }
 
 // contents counts the components of each ecosystem and the layers they came with.
-func (p *page) contents(ev verdict.Evidence) {
+func (p *page) contents(ev contents) {
 	groups := map[string][]component.Component{}
 	for _, c := range ev.Components {
 		name := cmp.Or(c.Ecosystem, "(no feed covers it)")
@@ -100,25 +100,27 @@ func layers(components []component.Component) string {
 	return strings.Join(parts, ", ")
 }
 
-func (p *page) findings(ev verdict.Evidence) {
-	counted := shown(ev.Findings)
-	list := counted
-	if p.options.All {
-		list = ev.Findings
+// findings lists what counts, most urgent first, then what somebody excused; with
+// Options.All also what is hidden.
+func (p *page) findings(ev contents) {
+	counts := counted(ev.Findings)
+	p.heading("FINDINGS", summary(counts, ev))
+	list, more := counts[:min(len(counts), someFindings)], max(0, len(counts)-someFindings)
+	for _, e := range ev.excused {
+		list = append(list[:len(list):len(list)], e.Finding)
 	}
-	p.heading("FINDINGS", summary(counted, len(ev.Findings)-len(counted), ev))
+	if p.options.All {
+		list, more = ev.Findings, 0
+	}
 	if len(list) == 0 {
 		return
 	}
 	rows := [][]cell{{{text: "severity"}, {text: "finding"}, {text: "package"}, {text: "version"}, {text: "fixed in"}, {text: "layer"}, {text: "where"}}}
-	for i, f := range list {
-		if i == someFindings && !p.options.All {
-			break
-		}
+	for _, f := range list {
 		rows = append(rows, findingRow(f))
 	}
 	p.table(rows)
-	if more := len(list) - someFindings; more > 0 && !p.options.All {
+	if more > 0 {
 		p.line("  and " + plural(more, "less urgent finding") + " (--all shows them)")
 	}
 }
@@ -147,12 +149,13 @@ func findingRow(f finding.Finding) []cell {
 	return []cell{{severity, colour}, {text: f.ID}, {text: f.Package}, {text: f.Version}, {text: cmp.Or(f.Fixed, "no fix")}, {text: fmt.Sprint(f.LayerIndex)}, {text: where}}
 }
 
-func summary(counted []finding.Finding, hidden int, ev verdict.Evidence) string {
+// summary counts the findings: "3 findings: 1 high, 2 low; 2 with a fix".
+func summary(counts []finding.Finding, ev contents) string {
 	if ev.Snapshot == "" {
 		return "not known: there is no advisory database (goldkeep advisory sync)"
 	}
 	bySeverity, exploited, fixable := map[string]int{}, 0, 0
-	for _, f := range counted {
+	for _, f := range counts {
 		bySeverity[cmp.Or(f.Severity, "unknown")]++
 		if f.Exploited {
 			exploited++
@@ -161,25 +164,29 @@ func summary(counted []finding.Finding, hidden int, ev verdict.Evidence) string 
 			fixable++
 		}
 	}
-	text := plural(len(counted), "finding")
-	if len(counted) == 0 {
-		text = "none known"
-	}
-	for _, s := range []string{"critical", "high", "medium", "low", "none", "unknown"} {
+	var severities []string
+	for _, s := range []string{"critical", "high", "unknown", "medium", "low", "none"} {
 		if n := bySeverity[s]; n > 0 {
-			text += fmt.Sprintf(", %d %s", n, s)
+			severities = append(severities, fmt.Sprintf("%d %s", n, cmp.Or(map[string]string{"unknown": "of unknown severity", "none": "without severity"}[s], s)))
 		}
 	}
+	parts := []string{"none known"}
+	if len(counts) > 0 {
+		parts = []string{plural(len(counts), "finding") + ": " + strings.Join(severities, ", ")}
+	}
 	if exploited > 0 {
-		text += fmt.Sprintf(", %d known to be exploited", exploited)
+		parts = append(parts, fmt.Sprintf("%d known to be exploited", exploited))
 	}
-	if len(counted) > 0 {
-		text += fmt.Sprintf(", %d with a fix", fixable)
+	if fixable > 0 {
+		parts = append(parts, fmt.Sprintf("%d with a fix", fixable))
 	}
-	if hidden > 0 {
-		text += fmt.Sprintf("; %d not counted (--all shows them)", hidden)
+	if n := len(ev.excused); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d not counted by decision", n))
 	}
-	return text
+	if n := len(ev.Findings) - len(counts) - len(ev.excused); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d not counted (--all shows them)", n))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (p *page) hygiene(facts []component.Fact) {
@@ -227,7 +234,7 @@ func (p *page) some(list []string, n int) ([]string, int) {
 }
 
 // notSeen says what the report cannot speak of.
-func (p *page) notSeen(ev verdict.Evidence) {
+func (p *page) notSeen(ev contents) {
 	if len(ev.Gaps)+len(ev.Problems) == 0 {
 		return
 	}

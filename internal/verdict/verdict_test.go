@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -410,7 +409,7 @@ func TestHashesNameTheInput(t *testing.T) {
 func TestTheMostUrgentFindingIsNamedFirst(t *testing.T) {
 	ev := good()
 	ev.Findings = []finding.Finding{openssl("E", 7.1, "1"), openssl("D", 9.8, "1"), exploited(openssl("A", 7, "1"))}
-	env := environment(t, "admit: [vulnerabilities: {maxCVSS: 6.9, knownExploited: allow}]")
+	env := environment(t, "  admit: [vulnerabilities: {maxCVSS: 6.9, knownExploited: allow}]")
 	reason := verdict.Evaluate(env, ev, now).Admit.Reasons[0]
 	if !strings.Contains(reason.Text, "worst A ") || !strings.HasPrefix(reason.Evidence[1], "D ") {
 		t.Errorf("got %+v", reason)
