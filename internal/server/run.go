@@ -153,8 +153,9 @@ func every(ctx context.Context, beat time.Duration, fn func()) {
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", s.metrics.count("v1", wire.Handler(s.gate, wire.Options{Logger: s.log})))
-	mux.Handle("/api/", s.metrics.count("api", api.Handler(s.gate, s.log)))
+	bodies := newBodies(s.knows)
+	mux.Handle("/v1/", s.metrics.count("v1", bodies.limit(wire.Handler(s.gate, wire.Options{Logger: s.log}))))
+	mux.Handle("/api/", s.metrics.count("api", bodies.limit(api.Handler(s.gate, s.log))))
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, s.notReady(r.Context())) })

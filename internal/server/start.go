@@ -5,14 +5,10 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
@@ -51,10 +47,10 @@ func (s *Server) unsealAtStart(ctx context.Context) error {
 	return s.finishFirstStart(ctx)
 }
 
-// newRoot and root name the files of the root token. It is in the first until
-// the server has been set up, so that a crash in between can be made good.
-func (s *Server) newRoot() string { return filepath.Join(s.config.Data, "root-token.new") }
-func (s *Server) root() string    { return filepath.Join(s.config.Data, "root-token") }
+// root names the file of the root token. While the server is being set up there
+// is a second one, so that a crash in between can be made good.
+func (s *Server) root() string       { return filepath.Join(s.config.Data, "root-token") }
+func (s *Server) unfinished() string { return filepath.Join(s.config.Data, "root-token.unfinished") }
 
 // firstStart makes the key, unless it is there, and initializes the barrier.
 // Where another server of the same database was faster, nothing is left behind.
@@ -68,47 +64,45 @@ func (s *Server) firstStart(ctx context.Context) error {
 		return err
 	}
 	defer clear(key)
-	id := make([]byte, 32)
-	if _, err := rand.Read(id); err != nil {
-		return fmt.Errorf("make root token: %w", err)
-	}
-	token := "root." + base64.RawURLEncoding.EncodeToString(id)
-	if err := os.Remove(s.newRoot()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Invalid, "remove old root token: %w", err)
-	}
-	if err := writeNew(s.newRoot(), []byte(token+"\n")); err != nil {
+	if err := writeNew(s.unfinished(), nil); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fault.New(fault.Invalid, "keep root token: %w", err)
 	}
 	_, err = s.barrier.Init(ctx, barrier.InitOptions{KeyFile: key})
 	if err == nil {
 		return nil
 	}
-	left := os.Remove(s.newRoot())
+	left := os.Remove(s.unfinished())
 	if madeKey {
 		left = errors.Join(left, os.Remove(s.config.KeyFile))
 	}
-	if fault.Is(err, fault.Conflict) && !madeKey {
-		err = nil // another server did it, with the same key or not: unsealing tells
-	}
-	if fault.Is(err, fault.Conflict) {
+	switch {
+	case !fault.Is(err, fault.Conflict):
+	case madeKey:
 		err = fault.New(fault.Conflict, "another server has just initialized this database").WithHint("copy its key file to %s", s.config.KeyFile)
+	default:
+		err = nil // it may have done so with the same key: unsealing tells
 	}
 	return errors.Join(err, left)
 }
 
-// finishFirstStart sets up a new server, also after a crash in between.
+// finishFirstStart sets up a new server, also after a crash in between. A root
+// token that was made and not kept before the crash is known to nobody.
 func (s *Server) finishFirstStart(ctx context.Context) error {
-	token, err := os.ReadFile(s.newRoot())
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.unfinished()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	token, err := s.setUp(ctx, "")
 	if err != nil {
-		return fault.New(fault.Invalid, "read new root token: %w", err)
-	}
-	if _, err := s.setUp(ctx, strings.TrimSpace(string(token))); err != nil {
 		return err
 	}
-	if err := os.Rename(s.newRoot(), s.root()); err != nil {
+	err = os.Remove(s.root())
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = writeNew(s.root(), []byte(token+"\n"))
+	}
+	if err == nil {
+		err = os.Remove(s.unfinished())
+	}
+	if err != nil {
 		return fault.New(fault.Invalid, "keep root token: %w", err)
 	}
 	s.log.Warn("the server was initialized; move the root token and the key file to a safe place", "rootToken", s.root(), "keyFile", s.config.KeyFile)
@@ -126,16 +120,10 @@ func (s *Server) initialize(ctx context.Context, key []byte, rootID string) (roo
 	return s.setUp(ctx, rootID)
 }
 
-// setUp makes what a new server has, where it is not there yet: a root token
-// (id "": random) and a KV engine at secret/.
+// setUp makes what a new server has: a root token (id "": random) and, where it
+// is not there yet, a KV engine at secret/.
 func (s *Server) setUp(ctx context.Context, rootID string) (root string, err error) {
-	root = rootID
-	if _, err := s.tokens.Subject(ctx, rootID); fault.Is(err, fault.Denied) {
-		root, err = sys.RootToken(ctx, s.tokens, rootID)
-		if err != nil {
-			return "", err
-		}
-	} else if err != nil {
+	if root, err = sys.RootToken(ctx, s.tokens, rootID); err != nil {
 		return "", err
 	}
 	mounted, err := s.mounts.List(ctx)
