@@ -46,6 +46,6 @@ func FuzzEncode(f *testing.F) {
 	f.Add("secret/", "plain", uint64(1), []byte("sealed"))
 	f.Add("\xff\x00", "\u2028<script>", uint64(0), []byte{})
 	f.Fuzz(func(t *testing.T, mount, name string, seq uint64, sealed []byte) {
-		same(t, Record{Seq: seq, Time: time.Unix(int64(seq%1e9), 0).UTC(), ID: mount, Mount: mount, Name: name, Reason: name, Sealed: sealed, Prev: name})
+		same(t, Record{Seq: seq, Time: time.Unix(int64(seq%1e9), 0).UTC(), ID: mount, Mount: mount, Name: name, Reason: name, Sealed: sealed, Prev: "0af1"})
 	})
 }
