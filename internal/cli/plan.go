@@ -51,8 +51,8 @@ func (a *app) applyCommand() *cobra.Command {
 	var o changes
 	cmd := &cobra.Command{
 		Use: "apply -f FILE|FOLDER|-", Short: "Make the server be what the files say", Args: wanted(),
-		Long: "Make the server be what the files say: all of it or, on any error, nothing. On a\n" +
-			"terminal the changes are shown first, and you are asked.",
+		Long: "Make the server be what the files say. They are checked as a whole first: on any\n" +
+			"error in them nothing changes. On a terminal the changes are shown first, and you are asked.",
 		Example: "  goldkeep apply -f goldkeep/\n  goldkeep apply -f goldkeep/ --prune --yes   # in a pipeline\n  cat prod.yaml | goldkeep apply -f - --yes",
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)
