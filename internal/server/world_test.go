@@ -117,11 +117,3 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 	}
 }
-
-func must[T any](t *testing.T, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
