@@ -46,8 +46,9 @@ const (
 // root.
 type server struct {
 	*httptest.Server
-	gate  *gate.Gate
-	token string
+	barrier *barrier.Barrier
+	gate    *gate.Gate
+	token   string
 }
 
 func newServer(b *testing.B) *server {
@@ -89,7 +90,7 @@ func newServer(b *testing.B) *server {
 	})
 	srv := httptest.NewServer(wire.Handler(g, wire.Options{}))
 	b.Cleanup(srv.Close)
-	return &server{Server: srv, gate: g, token: granted.Token}
+	return &server{Server: srv, barrier: bar, gate: g, token: granted.Token}
 }
 
 type none struct{}
