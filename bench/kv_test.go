@@ -78,6 +78,7 @@ func newServer(b *testing.B) *server {
 	space := bar.Space()
 	tokens := auth.NewTokens(auth.TokensOptions{Store: st, Space: space.Sub("token"), Keys: bar})
 	policies := auth.NewPolicies(space.Sub("policy"))
+	policies.Exclusive = st.Exclusive()
 	must(policies.Put(ctx, "app", `path "secret/data/*" { capabilities = ["create", "read", "update"] }`))
 	granted, err := tokens.Create(ctx, auth.NewToken{Policies: []string{"app"}})
 	must(err)
