@@ -76,13 +76,13 @@ func TestGraceWarnsFirst(t *testing.T) {
 	if !w.tokens.valid(g.Token) || w.audit.count("instance.warned") != 1 {
 		t.Errorf("the token is gone, or the warning not recorded once: %v", w.audit.events)
 	}
-	for range 287 { // nearly a day
-		clock.pass(5 * time.Minute)
+	for range 159 { // nearly a day
+		clock.pass(9 * time.Minute)
 		w.step()
 		must(w.Renew(t.Context(), in.ID, "web-1", request()))(t)
 	}
 	// Somebody asks for the verdict at the deadline: that must not count as acting on it.
-	clock.pass(5 * time.Minute)
+	clock.pass(9 * time.Minute)
 	refusal(t, second(w.admit("app")), "does not admit")
 	w.step()
 	if in = w.instance(in.ID); in.State != identity.Revoked || w.tokens.valid(g.Token) || !in.Until.IsZero() {
