@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -72,7 +73,7 @@ func (in *inspector) close() { in.buf = nil }
 
 // wants reports whether a file of this name is read for what it is called.
 func (in *inspector) wants(name string) bool {
-	return in.parserFor(name) != nil || isOwnerList(name) || isRelease(name)
+	return in.parserFor(name) != nil || isOwnerList(name) || isRelease(name) || isInstalledPHP(name)
 }
 
 func (in *inspector) parserFor(name string) *parser {
@@ -137,7 +138,7 @@ func isSparse(h *tar.Header) bool {
 
 // content looks at a file that is in memory.
 func (in *inspector) content(ctx context.Context, f *fileFindings, name string, data []byte) {
-	if isELF(data) {
+	if isProgram(data) {
 		f.addProgram(program{name, bytes.NewReader(data), int64(len(data)), hasMark(data)})
 		return
 	}
@@ -149,6 +150,9 @@ func (in *inspector) content(ctx context.Context, f *fileFindings, name string, 
 	}
 	if isRelease(name) {
 		f.release = parseRelease(data)
+	}
+	if isInstalledPHP(name) {
+		f.addInstalledPHP(name, data)
 	}
 	if len(data) <= textLimit {
 		f.facts = append(f.facts, secretFacts(name, data)...)
@@ -164,7 +168,7 @@ type largeFile struct {
 // large looks at a big file: only programs are of interest.
 func (in *inspector) large(f *fileFindings, file largeFile) error {
 	head, err := in.read(file.r, 4)
-	if err != nil || !isELF(head) {
+	if err != nil || !isProgram(head) {
 		return err
 	}
 	if isSparse(file.h) && file.h.Size > sparseLimit {
@@ -222,17 +226,22 @@ func (in *inspector) read(r io.Reader, n int64) ([]byte, error) {
 	return in.buf, nil
 }
 
-func isELF(data []byte) bool { return bytes.HasPrefix(data, []byte("\x7fELF")) }
+// programMarks begin the programs of Linux (ELF), Windows (PE) and macOS (Mach-O).
+var programMarks = [][]byte{[]byte("\x7fELF"), []byte("MZ"), []byte("\xcf\xfa\xed\xfe"), []byte("\xfe\xed\xfa\xcf")}
+
+func isProgram(data []byte) bool {
+	return slices.ContainsFunc(programMarks, func(mark []byte) bool { return bytes.HasPrefix(data, mark) })
+}
 
 // unreadable names the package formats Goldkeep knows of and does not read yet.
 func unreadable(name string) string {
 	switch {
 	case strings.HasSuffix(name, "lib/rpm/Packages"), strings.HasSuffix(name, "lib/rpm/Packages.db"), strings.HasSuffix(name, "/rpmdb.sqlite"):
-		return "rpm package databases are not read yet"
+		return "RPM package databases are not read yet: no flaw of the packages in it is found"
 	case strings.HasPrefix(name, "var/lib/pacman/local/") && strings.HasSuffix(name, "/desc"):
-		return "pacman package databases are not read yet"
+		return "pacman package databases are not read yet: no flaw of the packages in it is found"
 	case strings.HasSuffix(name, ".jar"), strings.HasSuffix(name, ".war"), strings.HasSuffix(name, ".ear"):
-		return "Java archives are not read yet"
+		return "Java archives are not read yet: no flaw of the libraries in it is found"
 	}
 	return ""
 }

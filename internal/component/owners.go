@@ -66,7 +66,7 @@ func mayHoldComponent(p string) bool {
 	if strings.Contains("/"+path.Dir(p)+"/", "bin/") || strings.Contains(p, "libexec/") {
 		return true
 	}
-	for _, part := range []string{".dist-info/METADATA", ".egg-info", "EGG-INFO/PKG-INFO", "/package.json", ".gemspec", "composer.lock", ".deps.json", ".egg", ".whl"} {
+	for _, part := range []string{".dist-info/METADATA", ".egg-info", "EGG-INFO/PKG-INFO", "/package.json", ".gemspec", "composer.lock", "composer/installed.json", ".deps.json", ".egg", ".whl"} {
 		if strings.HasSuffix(p, part) || strings.HasSuffix(p, part+"/PKG-INFO") {
 			return true
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/google/osv-scalibr/purl"
 )
 
-// program is an ELF file that may tell what it was built from.
+// program is an executable file that may tell what it was built from.
 type program struct {
 	name   string
 	r      io.ReaderAt

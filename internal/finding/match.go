@@ -153,9 +153,9 @@ func uncovered(inv component.Inventory, all []unit, covered map[string]bool) []G
 	for eco, n := range counts {
 		switch {
 		case !ordered(eco):
-			gaps = append(gaps, Gap{eco, fmt.Sprintf("not covered: versions of %s cannot be compared (%d packages)", eco, n)})
+			gaps = append(gaps, Gap{eco, fmt.Sprintf("versions of %s cannot be compared (%s)", eco, packages(n))})
 		case !covered[eco]:
-			gaps = append(gaps, Gap{eco, fmt.Sprintf("not covered: no advisories for %s in the database (%d packages)", eco, n)})
+			gaps = append(gaps, Gap{eco, fmt.Sprintf("no advisories for %s in the database (%s)", eco, packages(n))})
 		}
 	}
 	strangers := map[string]int{}
@@ -167,12 +167,22 @@ func uncovered(inv component.Inventory, all []unit, covered map[string]bool) []G
 		system = system || isSystem(c)
 	}
 	for kind, n := range strangers {
-		gaps = append(gaps, Gap{kind, fmt.Sprintf("not covered: no feed for %s (%d packages)", feedName(kind, inv.OS), n)})
+		gaps = append(gaps, Gap{kind, fmt.Sprintf("no feed for %s (%s)", feedName(kind, inv.OS), packages(n))})
 	}
-	if inv.OS.ID != "" && !system {
-		gaps = append(gaps, Gap{inv.OS.Name, "not covered: the image calls itself " + inv.OS.Name + " but has no list of its packages"})
+	switch {
+	case inv.OS.ID != "" && !system:
+		gaps = append(gaps, Gap{inv.OS.Name, "the image calls itself " + inv.OS.Name + " but has no list of its packages"})
+	case len(inv.Components) == 0:
+		gaps = append(gaps, Gap{"image", "nothing in it says what it was made from: there is no package to compare with advisories"})
 	}
 	return gaps
+}
+
+func packages(n int) string {
+	if n == 1 {
+		return "1 package"
+	}
+	return fmt.Sprintf("%d packages", n)
 }
 
 // kindOf shortens a package URL to its type and namespace: "pkg:rpm/amzn".
