@@ -63,8 +63,13 @@ func sample() report.Result {
 			{ID: "CVE-2026-8", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Severity: "high", Score: 7.5},
 			{ID: "CVE-2025-3", Ecosystem: "Debian:12", Package: "zlib", Version: "1.2", PURL: "pkg:deb/debian/zlib1g@1.2", Path: "var/lib/dpkg/status", Severity: "medium", Score: 5.5},
 		},
-		Gaps:     []finding.Gap{{Component: "pkg:pypi/idna@3.3", Reason: "owned by a package of another vendor"}},
-		Problems: []component.Problem{{Path: "opt/odd.jar", Reason: "not a zip file"}},
+		Gaps: []finding.Gap{{Component: "pkg:pypi/idna@3.3", Reason: "owned by a package of another vendor"}},
+		Problems: []component.Problem{
+			{Path: "opt/a.jar", Reason: "not read yet", Fatal: true},
+			{Path: "opt/b.jar", Reason: "not read yet", Fatal: true},
+			{Path: "opt/odd.json", Reason: "not understood"},
+		},
+		PartialFeeds: []string{"Debian: records that could not be read: 1 (DSA-1: no JSON)"},
 		Triage: []verdict.Triage{
 			{ID: "t1", Finding: "CVE-2026-7", Status: verdict.NotAffected, Reason: "HTTP/2 is off", Author: "ada", Expires: now.AddDate(0, 0, 9)},
 			{ID: "t2", Finding: "CVE-2026-8", Status: verdict.Accepted, Reason: "behind the proxy", Author: "bob", Expires: now.AddDate(0, 1, 0)},

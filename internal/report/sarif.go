@@ -134,6 +134,9 @@ func invocation(ev contents, end time.Time) sarifInvocation {
 	for _, g := range ev.Gaps {
 		inv.Notifications = append(inv.Notifications, sarifNotification{"warning", sarifText{"not covered by any feed: " + g.Component + ": " + g.Reason}})
 	}
+	for _, feed := range ev.PartialFeeds {
+		inv.Notifications = append(inv.Notifications, sarifNotification{"warning", sarifText{"advisories read in part: " + feed}})
+	}
 	return inv
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -55,15 +56,15 @@ func (p *page) image(ev contents) {
 	if !image.Created.IsZero() {
 		built = date(image.Created)
 	}
-	user := image.User
-	if user == "" && image.Kind != "artifact" {
-		user = "root (none set)"
+	user, system := image.User, cmp.Or(ev.OS.Name, strings.TrimSpace(ev.OS.ID+" "+ev.OS.VersionID))
+	if image.Kind != "artifact" { // a program has neither
+		user, system = cmp.Or(user, "root (none set)"), cmp.Or(system, "none (built from scratch)")
 	}
 	p.pairs(
 		"digest", image.ID,
 		"platform", image.Platform,
 		"built", built,
-		"system", cmp.Or(ev.OS.Name, strings.TrimSpace(ev.OS.ID+" "+ev.OS.VersionID), "none (built from scratch)"),
+		"system", system,
 		"user", user,
 		"base", image.Base,
 		"owner", strings.TrimSpace(image.Owner+" "+image.Contact),
@@ -196,11 +197,11 @@ func (p *page) hygiene(facts []component.Fact) {
 			continue
 		}
 		where := f.Path
-		if f.Detail != "" {
+		if f.Detail != "" && f.Detail != path.Base(f.Path) {
 			where = strings.TrimSpace(where + " (" + f.Detail + ")")
 		}
 		if f.Deleted {
-			where += " deleted later, yet there to read"
+			where += " [deleted later, yet there to read]"
 		}
 		groups[f.Kind] = append(groups[f.Kind], where)
 	}
@@ -211,18 +212,23 @@ func (p *page) hygiene(facts []component.Fact) {
 	p.heading("HYGIENE", "")
 	var rows [][]cell
 	for _, kind := range slices.Sorted(maps.Keys(groups)) {
-		list, more := p.some(groups[kind], someFacts)
-		text := strings.Join(list, ", ")
-		if more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
 		colour := plain
 		if kind == component.EmbeddedSecret {
 			colour = red
 		}
-		rows = append(rows, []cell{{string(kind), colour}, {text: text}})
+		rows = append(rows, []cell{{string(kind), colour}, {text: p.someOf(groups[kind], someFacts)}})
 	}
 	p.table(rows)
+}
+
+// someOf names the first n of a list and counts the rest.
+func (p *page) someOf(list []string, n int) string {
+	first, more := p.some(list, n)
+	text := strings.Join(first, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // some returns the first n of a list, and how many are left out.
@@ -235,22 +241,45 @@ func (p *page) some(list []string, n int) ([]string, int) {
 
 // notSeen says what the report cannot speak of.
 func (p *page) notSeen(ev contents) {
-	if len(ev.Gaps)+len(ev.Problems) == 0 {
+	if len(ev.Gaps)+len(ev.Problems)+len(ev.PartialFeeds) == 0 {
 		return
 	}
 	p.heading("NOT SEEN", "what follows is not clean, it is not known")
-	var rows [][]cell
-	for _, problem := range ev.Problems {
-		colour := yellow
-		if problem.Fatal {
-			colour = red
-		}
-		rows = append(rows, []cell{{"not read", colour}, {text: problem.Path}, {text: problem.Reason}})
-	}
+	rows := p.notRead(ev.Problems)
 	for _, gap := range ev.Gaps {
 		rows = append(rows, []cell{{"not covered", yellow}, {text: gap.Component}, {text: gap.Reason}})
 	}
+	for _, feed := range ev.PartialFeeds {
+		name, reason, _ := strings.Cut(feed, ": ")
+		rows = append(rows, []cell{{"in part", yellow}, {text: "advisories of " + name}, {text: reason}})
+	}
 	p.table(rows)
+}
+
+// notRead makes one row of all problems with the same reason.
+func (p *page) notRead(problems []component.Problem) [][]cell {
+	type kind struct {
+		reason string
+		fatal  bool
+	}
+	paths := map[kind][]string{}
+	var kinds []kind
+	for _, problem := range problems {
+		k := kind{problem.Reason, problem.Fatal}
+		if paths[k] == nil {
+			kinds = append(kinds, k)
+		}
+		paths[k] = append(paths[k], problem.Path)
+	}
+	var rows [][]cell
+	for _, k := range kinds {
+		colour := yellow
+		if k.fatal {
+			colour = red
+		}
+		rows = append(rows, []cell{{"not read", colour}, {text: p.someOf(paths[k], someFacts)}, {text: k.reason}})
+	}
+	return rows
 }
 
 func (p *page) verdict(v verdict.Verdict) {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -75,7 +76,7 @@ func Rematch(ctx context.Context, ev verdict.Evidence, idx Advisories, now time.
 	if err != nil {
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
-	ev.Snapshot, ev.SnapshotAt = snapshot.ID, lastSync(snapshot)
+	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = snapshot.ID, lastSync(snapshot), partialFeeds(snapshot, ev.Components)
 	return ev, nil
 }
 
@@ -99,6 +100,23 @@ func lastSync(s advisory.Snapshot) time.Time {
 		}
 	}
 	return oldest
+}
+
+// partialFeeds tells which feeds of the components' ecosystems, and which of those
+// that speak of all (kev, epss), are in the database in part only.
+func partialFeeds(s advisory.Snapshot, components []component.Component) []string {
+	families := map[string]bool{}
+	for _, c := range components {
+		families[advisory.Family(c.Ecosystem)] = true
+	}
+	var partial []string
+	for _, f := range s.Feeds {
+		ofAll := f.Name == advisory.FeedKEV || f.Name == advisory.FeedEPSS || f.Name == advisory.FeedCVSS
+		if f.Bad.Count > 0 && (ofAll || families[advisory.Family(f.Name)]) {
+			partial = append(partial, fmt.Sprintf("%s: records that could not be read: %d (%s)", f.Name, f.Bad.Count, strings.Join(f.Bad.First, "; ")))
+		}
+	}
+	return partial
 }
 
 // describe is what is said of the image itself. Evidence is stored and shown:

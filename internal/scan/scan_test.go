@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -25,6 +26,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 var now = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
@@ -98,9 +100,15 @@ func importFeed(t *testing.T, idx *advisory.Index, name string) advisory.Change 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return importText(t, idx, name, string(raw))
+}
+
+// importText imports a feed of one record a line.
+func importText(t *testing.T, idx *advisory.Index, name, text string) advisory.Change {
+	t.Helper()
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
-	for line := range strings.Lines(string(raw)) {
+	for line := range strings.Lines(text) {
 		var r struct{ ID string }
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
@@ -148,6 +156,29 @@ func TestScanWithoutAdvisoriesIsNotClean(t *testing.T) {
 	ev, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(newIndex(t), nil))
 	if err != nil || ev.Snapshot != "" || len(ev.Gaps) != 2 {
 		t.Errorf("gaps = %v, %v", ev.Gaps, err)
+	}
+}
+
+// TestAPartialFeedIsTold has a broken record in a feed of the image, in one of the
+// others, and none in a third.
+func TestAPartialFeedIsTold(t *testing.T) {
+	idx := newIndex(t, "Debian")
+	const record = `{"id":"%s","modified":"2026-01-01T00:00:00Z","affected":[{"package":{"ecosystem":"%s","name":"a"},"versions":["1"]}]}` + "\n"
+	for _, eco := range []string{"PyPI", "npm"} {
+		importText(t, idx, eco, fmt.Sprintf(record, "A-1", eco)+`{"id":"A-2","affected":7}`)
+	}
+	ev, err := scan.Scan(t.Context(), sample(t, new(int), new(int)), deps(idx, nil))
+	if err != nil || len(ev.PartialFeeds) != 1 || !strings.HasPrefix(ev.PartialFeeds[0], "PyPI: records that could not be read: 1 (A-2") {
+		t.Fatalf("partial feeds = %q, %v", ev.PartialFeeds, err)
+	}
+	v := verdict.Evaluate(verdict.Default(), ev, now)
+	told := slices.ContainsFunc(v.Admit.Reasons, func(r verdict.Reason) bool { return r.Rule == "vulnerabilities.feeds" && r.Answer == verdict.Yes })
+	if !told {
+		t.Errorf("the verdict does not tell: %+v", v.Admit.Reasons)
+	}
+	importText(t, idx, "PyPI", fmt.Sprintf(record, "A-1", "PyPI"))
+	if ev, err = scan.Rematch(t.Context(), ev, idx, now); err != nil || len(ev.PartialFeeds) > 0 {
+		t.Errorf("partial feeds = %q, %v", ev.PartialFeeds, err)
 	}
 }
 

@@ -89,7 +89,8 @@ func (j *judge) checkEvidence() {
 		}
 	}
 	if len(lost) > 0 {
-		j.unknown("scan", count(len(lost), "part")+" of the image could not be read: something may have been missed", "", "repair or rebuild the image, then scan it again")
+		text := count(len(lost), "part") + " of the image could not be read, so something may have been missed: " + lost[0]
+		j.unknown("scan", text, "", "rebuild the image without what is named, or with it repaired, and scan it again")
 		j.reasons[len(j.reasons)-1].Evidence = lost
 	}
 }

@@ -41,7 +41,7 @@ func hashOf(value any) string {
 // keep the difference.
 func canonical(ev Evidence) Evidence {
 	ev.Image.Created, ev.SnapshotAt = exact(ev.Image.Created), exact(ev.SnapshotAt)
-	ev.Image.Ports = sorted(ev.Image.Ports)
+	ev.Image.Ports, ev.PartialFeeds = sorted(ev.Image.Ports), sorted(ev.PartialFeeds)
 	ev.Components = filled(ev.Components)
 	for i := range ev.Components {
 		c := &ev.Components[i]

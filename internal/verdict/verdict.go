@@ -27,6 +27,10 @@ type Evidence struct {
 	Triage     []Triage              `json:"triage,omitempty"` // decisions on findings; expired ones count no more
 	Snapshot   string                `json:"snapshot"`         // of the advisory database; "": there is none
 	SnapshotAt time.Time             `json:"snapshotAt"`       // when it was last synced
+
+	// PartialFeeds are the feeds that speak of this image and could not be read
+	// whole, with the reason: "Debian: records that could not be read: 2 (...)".
+	PartialFeeds []string `json:"partialFeeds,omitempty"`
 }
 
 // Image is the image part of evidence, with the field names CEL rules use.

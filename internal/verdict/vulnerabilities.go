@@ -53,6 +53,7 @@ func (v *Vulnerabilities) judge(j *judge) {
 		v.judgeUnscored(j, broken["unscored"])
 	}
 	v.judgeGaps(j)
+	judgePartialFeeds(j)
 }
 
 // broken names the conditions a finding breaks.
@@ -171,7 +172,19 @@ func (v *Vulnerabilities) judgeGaps(j *judge) {
 	}
 	j.add(Reason{
 		Rule: "vulnerabilities.gaps", Answer: Unknown, Text: text, Evidence: evidence, Owner: j.owner(),
-		Remedy: "sync the feed that is missing (goldkeep advisory sync), use a base image a feed covers, or say gaps: allow",
+		Remedy: "sync the feed that is missing (goldkeep advisory sync), build on what a feed covers, or accept what is not known with gaps: allow",
+	})
+}
+
+// judgePartialFeeds warns that flaws may be missed because records of a feed could
+// not be read. It changes no answer: one broken record must not stop everybody.
+func judgePartialFeeds(j *judge) {
+	if len(j.ev.PartialFeeds) == 0 {
+		return
+	}
+	j.add(Reason{
+		Rule: "vulnerabilities.feeds", Answer: Yes, Text: "advisories were read in part only: " + j.ev.PartialFeeds[0], Evidence: j.ev.PartialFeeds,
+		Owner: j.env.Owner, Remedy: "sync again (goldkeep advisory sync); where that does not help, tell whoever makes the feed",
 	})
 }
 
