@@ -6,12 +6,55 @@ package server
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 )
+
+// maxConns bounds the open connections: each costs some 40 KiB.
+const maxConns = 8192
+
+// limitedListener hangs up on who comes when all places are taken: waiting ones
+// would cost as much.
+type limitedListener struct {
+	net.Listener
+	places chan struct{}
+}
+
+func limitListener(l net.Listener, most int) net.Listener {
+	return &limitedListener{l, make(chan struct{}, most)}
+}
+
+// Accept returns the next connection there is a place for.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.places <- struct{}{}:
+			return &placedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+		default:
+			_ = c.Close() // the client sees why by that
+		}
+	}
+}
+
+type placedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close gives the place to somebody else.
+func (c *placedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
 
 // Bodies are read before it is known who is asking. What strangers may make the
 // server hold is bounded here.
@@ -65,6 +108,20 @@ func (b *bodies) limit(next http.Handler) http.Handler {
 		control := http.NewResponseController(w)
 		_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // every connection of ours can
 		r.Body = &timedBody{ReadCloser: r.Body, whole: func() { _ = control.SetReadDeadline(time.Time{}) }}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// endWatches lets the agents that wait for news go when the server stops; they
+// come again. Without it they would hold the end up.
+func endWatches(stopping context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/nodes/") && strings.HasSuffix(r.URL.Path, "/watch") {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(stopping, cancel)()
+			r = r.WithContext(ctx)
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -9,12 +9,16 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/server"
 )
 
 // TestLargeBodiesOfStrangers: who has no token cannot make the server hold more
@@ -76,5 +80,83 @@ func TestBodyThatComesSlowly(t *testing.T) {
 		if err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 "+fmt.Sprint(http.StatusOK))) {
 			t.Errorf("request %d: %v %s", i, err, answer[:n])
 		}
+	}
+}
+
+// TestConnectionsAreBounded: who comes when all places are taken is hung up on,
+// and a place that is left can be taken again.
+func TestConnectionsAreBounded(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := server.LimitListener(inner, 2)
+	defer func() { _ = l.Close() }()
+	accepted := make(chan net.Conn, 4)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	dial()
+	dial()
+	first, _ := <-accepted, <-accepted
+	third := dial()
+	_ = third.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := third.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("the third connection: %v", err)
+	}
+	for range 2 { // closing twice frees one place only
+		_ = first.Close()
+	}
+	dial()
+	<-accepted
+	fifth := dial()
+	_ = fifth.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := fifth.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("the fifth connection: %v", err)
+	}
+}
+
+// TestStopDoesNotWaitForWatchers: an agent that waits for news does not hold the
+// end of the server up.
+func TestStopDoesNotWaitForWatchers(t *testing.T) {
+	w := newWorld(t, nil)
+	sent, answered := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }})
+		_, err := w.client.Watch(ctx, "web1", 0, 0, 50*time.Second)
+		answered <- err
+	}()
+	<-sent
+	for range 10 { // by then the watch is under way
+		if _, err := w.client.Images(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("the watcher is answered with %v", err)
+	}
+	if strings.Contains(w.log.String(), "ERROR") {
+		t.Errorf("the log says:\n%s", w.log.String())
 	}
 }

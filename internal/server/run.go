@@ -74,7 +74,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serve answers HTTP.
 func (s *Server) serve(ctx context.Context) error {
 	srv := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: endWatches(ctx, s.handler()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
@@ -84,16 +84,17 @@ func (s *Server) serve(ctx context.Context) error {
 		defer cancel()
 		err := srv.Shutdown(last)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = srv.Close() // a watching agent would otherwise hold us up
+			err = srv.Close() // whoever is still not done would hold us up
 		}
 		stopped <- err
 	}()
 	var err error
+	listener := limitListener(s.listener, maxConns)
 	if s.config.TLS.Off {
-		err = srv.Serve(s.listener)
+		err = srv.Serve(listener)
 	} else {
 		srv.TLSConfig = s.tlsConfig()
-		err = srv.ServeTLS(s.listener, "", "")
+		err = srv.ServeTLS(listener, "", "")
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fault.New(fault.Unavailable, "serve: %w", err)
