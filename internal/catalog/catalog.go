@@ -35,7 +35,7 @@ type Image struct {
 	State     State
 	Error     string
 	FirstSeen time.Time
-	Scanned   time.Time
+	Scanned   time.Time         // or, where State is Failed, when that was tried
 	Evidence  *verdict.Evidence // nil unless Known; not filled in by lists
 	Digests   []image.Digest    // every other digest it goes by
 	version   int64             // counts what was learned; see Relearn

@@ -76,12 +76,14 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 	})
 }
 
-// Fail notes that an image could not be scanned. Evidence from before stays.
+// Fail notes that an image could not be scanned, and when. Evidence from before stays.
 func (c *Catalog) Fail(ctx context.Context, id image.Digest, name, reason string) error {
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, '', ?, ?, ?, 0, 0)
-			ON CONFLICT (id) DO UPDATE SET error = excluded.error, state = CASE WHEN catalog_image.state = 'known' THEN 'known' ELSE excluded.state END`,
-			string(id), called(name), string(Failed), component.Shown(reason), store.Millis(c.Now()))
+		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, '', ?, ?, ?, ?, 0)
+			ON CONFLICT (id) DO UPDATE SET error = excluded.error,
+				state = CASE WHEN catalog_image.state = 'known' THEN 'known' ELSE excluded.state END,
+				scanned = CASE WHEN catalog_image.state = 'known' THEN catalog_image.scanned ELSE excluded.scanned END`,
+			string(id), called(name), string(Failed), component.Shown(reason), store.Millis(c.Now()), store.Millis(c.Now()))
 		return err
 	})
 }

@@ -243,8 +243,16 @@ func (s *Service) seen(ctx context.Context, ev attest.Evidence) (*catalog.Image,
 		return nil, &Refusal{Wanted: true, Err: fault.New(fault.Refused, "the image %s has never been seen here: denied until it is known", id).
 			WithHint("the agent brings it by itself; or bring it with: goldkeep image add IMAGE")}
 	}
+	if img.State == catalog.Failed {
+		return nil, &Refusal{Wanted: !s.o.Store.Now().Before(img.Scanned.Add(retryAfter)), Err: fault.New(fault.Refused, "the image %s could not be scanned: %s", id, img.Error).
+			WithHint("repair or rebuild it, then bring it with: goldkeep image add IMAGE")}
+	}
 	return img, matches(img, ev, id, kind)
 }
+
+// retryAfter is how long after a failed scan agents are asked to bring an image
+// again: somebody may have sent a damaged copy of a good one.
+const retryAfter = 10 * time.Minute
 
 // matches refuses evidence that contradicts what is known of its image.
 func matches(img *catalog.Image, ev attest.Evidence, id image.Digest, kind image.Kind) error {
@@ -252,9 +260,6 @@ func matches(img *catalog.Image, ev attest.Evidence, id image.Digest, kind image
 	switch {
 	case img.ID != id:
 		why = fault.New(fault.Refused, "the evidence names a manifest, not the image's config digest")
-	case img.Evidence == nil:
-		why = fault.New(fault.Refused, "the image %s could not be scanned: %s", id, img.Error).
-			WithHint("repair or rebuild it, then bring it with: goldkeep image add IMAGE")
 	case img.Kind != string(kind):
 		why = fault.New(fault.Refused, "the evidence calls %s an %s, but it is an %s", id, kind, img.Kind)
 	case kind == image.KindImage && ev.ChainID != img.Evidence.Image.ChainID:

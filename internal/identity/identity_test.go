@@ -128,6 +128,22 @@ func TestAnUnseenImageIsWantedThenKnown(t *testing.T) {
 	})
 }
 
+func TestADamagedCopyDoesNotBlockAnImageForEver(t *testing.T) {
+	w, clock := clocked(t)
+	w.story(strict)
+	w.golden("new")
+	ok(t, w.catalog.Fail(t.Context(), digest("new"), "new", "damaged"))
+	if r := refusal(t, second(w.admit("new")), "damaged"); r.Wanted {
+		t.Error("it is asked for at once again")
+	}
+	clock.pass(10 * time.Minute)
+	if r := refusal(t, second(w.admit("new")), "damaged"); !r.Wanted {
+		t.Error("nobody is asked to bring a good copy")
+	}
+	w.learn("new")
+	w.admitted("new")
+}
+
 func TestAPlainProcessIsAnArtifact(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	w.story(strict)
