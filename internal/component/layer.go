@@ -116,6 +116,9 @@ func layerFault(err error) error {
 	if fault.KindOf(err) != fault.Internal {
 		return err
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.New(fault.Invalid, "read layer: its tar ends in the middle of a file: %w", err)
+	}
 	return fault.New(fault.Invalid, "read layer: %w", err)
 }
 

@@ -31,7 +31,7 @@ type Image struct {
 	Labels      map[string]string // of the config
 	Annotations map[string]string // of the manifest
 	Layers      []Layer           // lowest first
-	Warnings    []string          // "two index.json: the first was used", ...
+	Warnings    []string          // what was odd: "two members are named "index.json": the last was used", ...
 	Kind        Kind
 
 	closers []io.Closer // what Close gives back

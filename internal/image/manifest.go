@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -89,12 +90,26 @@ func (p platform) matches(want string) bool {
 func decodeDocument(what string, data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(v); err != nil {
-		return fault.New(fault.Invalid, "read image %s: %w", what, err)
+		return fault.New(fault.Invalid, "read image %s: %s", what, whatIsWrong(err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return fault.New(fault.Invalid, "read image %s: there is text after the document", what)
 	}
 	return nil
+}
+
+// whatIsWrong tells of an error of encoding/json without the names of Go's types.
+func whatIsWrong(err error) string {
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field != "":
+		return fmt.Sprintf("a %s stands at %q, which must be something else", kind.Value, kind.Field)
+	case errors.As(err, &kind):
+		return "it is a JSON " + kind.Value + ", not an object"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it is no JSON document, or cut short"
+	}
+	return "it is no JSON document: " + err.Error()
 }
 
 // readConfig fills img from the bytes of an image configuration and returns the

@@ -82,11 +82,11 @@ func openUnprefixed(ctx context.Context, ref string, o Options) (*Image, error) 
 	}
 	img, err := openRegistry(ctx, ref, o)
 	if err != nil {
-		tried := fmt.Sprintf("no file or folder has this name, so a registry was asked; for an image in the local store write podman:%.200s or docker:%.200s", ref, ref)
+		local := fmt.Sprintf("there is no file or folder %.200q; an image in the local store is podman:%.200s or docker:%.200s", ref, ref, ref)
 		if hint := fault.HintOf(err); hint != "" {
-			tried = hint + "; " + tried
+			local = hint + "; " + local
 		}
-		return nil, fault.New(fault.KindOf(err), "open image: %w", err).WithHint("%s", tried)
+		return nil, fault.New(fault.KindOf(err), "%w", err).WithHint("%s", local)
 	}
 	return img, nil
 }

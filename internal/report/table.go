@@ -297,7 +297,7 @@ func (p *page) verdict(v verdict.Verdict) {
 	}
 	switch v.Retain.Answer {
 	case verdict.No:
-		p.line("  " + p.paint(cell{"what runs already: may not stay (" + string(v.Retain.Action) + ")", red}))
+		p.line("  " + p.paint(cell{"what runs already: may not stay: " + consequences[v.Retain.Action], red}))
 		for _, r := range v.Retain.Reasons {
 			if r.Answer == verdict.No {
 				p.again(r, v.Admit.Reasons)
@@ -311,6 +311,13 @@ func (p *page) verdict(v verdict.Verdict) {
 	if !v.Until.IsZero() {
 		p.line("  this changes by itself at " + date(v.Until))
 	}
+}
+
+// consequences tell what an action does to what runs.
+var consequences = map[verdict.Action]string{
+	verdict.Warn:    "its owner is warned, nothing is taken away",
+	verdict.Replace: "a fresh instance takes over",
+	verdict.Revoke:  "its secrets and identity are taken back",
 }
 
 func (p *page) reason(r verdict.Reason) {

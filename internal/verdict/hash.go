@@ -11,6 +11,9 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
 )
 
 // precision of every time in a verdict.
@@ -63,8 +66,12 @@ func canonical(ev Evidence) Evidence {
 		ev.Triage[i].Expires, ev.Triage[i].At = exact(ev.Triage[i].Expires), exact(ev.Triage[i].At)
 	}
 	byJSON(ev.Triage)
-	byJSON(ev.Components)
-	byJSON(ev.Findings)
+	inOrder(ev.Components, func(a, b component.Component) int {
+		return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Path, b.Path))
+	})
+	inOrder(ev.Findings, func(a, b finding.Finding) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Path, b.Path))
+	})
 	byJSON(ev.Facts)
 	byJSON(ev.Gaps)
 	byJSON(ev.Problems)
@@ -87,6 +94,22 @@ func sorted(list []string) []string {
 	list = filled(list)
 	slices.Sort(list)
 	return list
+}
+
+// inOrder sorts a long list by what tells nearly all of its items apart, and only
+// those that are left equal by their JSON, which takes long.
+func inOrder[T any](list []T, order func(a, b T) int) {
+	slices.SortFunc(list, order)
+	for len(list) > 0 {
+		same := 1
+		for same < len(list) && order(list[0], list[same]) == 0 {
+			same++
+		}
+		if same > 1 {
+			byJSON(list[:same])
+		}
+		list = list[same:]
+	}
 }
 
 // byJSON sorts a list by the JSON of its items: an order that needs no

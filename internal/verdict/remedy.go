@@ -31,7 +31,11 @@ func remedy(breaches []breach, system string) string {
 		if i == shownUpgrades {
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s to %s (clears %d of %d)", u.name, u.to, u.clears, len(breaches)))
+		part := u.name + " to " + u.to
+		if len(breaches) > 1 {
+			part += fmt.Sprintf(" (clears %d of %d)", u.clears, len(breaches))
+		}
+		parts = append(parts, part)
 		rebuild = rebuild || u.system && u.layer == 0
 	}
 	text := ""

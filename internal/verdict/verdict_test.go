@@ -266,6 +266,12 @@ func random(r *rand.Rand) verdict.Evidence {
 		f := openssl(fmt.Sprint("CVE-", i), float64(r.Intn(101))/10, []string{"", "3.0.2", "3.0.10"}[r.Intn(3)])
 		f.Exploited, f.Since = r.Intn(4) == 0, now.Add(-time.Duration(r.Int63n(int64(12*day))))
 		ev.Findings = append(ev.Findings, f)
+		if f.Score++; r.Intn(4) == 0 { // a finding twice that is not quite the same
+			ev.Findings = append(ev.Findings, f)
+		}
+	}
+	for i := range r.Intn(3) {
+		ev.Components = append(ev.Components, component.Component{PURL: "pkg:npm/a@1", Path: "a", Licenses: []string{fmt.Sprint(i)}})
 	}
 	for _, kind := range []component.FactKind{component.RootUser, component.Shell, component.EmbeddedSecret} {
 		if r.Intn(4) == 0 {
