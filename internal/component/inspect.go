@@ -116,24 +116,12 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 func (in *inspector) limitFor(name string, h *tar.Header) int64 {
 	limit := int64(recordLimit)
 	switch {
-	case strings.HasPrefix(name, "var/lib/dpkg/"), isApkPath(name), isSparse(h):
+	case strings.HasPrefix(name, "var/lib/dpkg/"), isApkPath(name), image.IsSparse(h):
 		limit = listLimit
 	case strings.HasSuffix(name, ".egg"), strings.HasSuffix(name, ".whl"):
 		limit = in.lim.FileBytes
 	}
 	return min(limit, in.lim.FileBytes)
-}
-
-func isSparse(h *tar.Header) bool {
-	if h.Typeflag == tar.TypeGNUSparse {
-		return true
-	}
-	for k := range h.PAXRecords {
-		if strings.HasPrefix(k, "GNU.sparse.") {
-			return true
-		}
-	}
-	return false
 }
 
 // content looks at a file that is in memory.
@@ -171,7 +159,7 @@ func (in *inspector) large(f *fileFindings, file largeFile) error {
 	if err != nil || !isProgram(head) {
 		return err
 	}
-	if isSparse(file.h) && file.h.Size > sparseLimit {
+	if image.IsSparse(file.h) && file.h.Size > sparseLimit {
 		f.fail(file.name, "a sparse program was not read", true)
 		return nil
 	}

@@ -28,6 +28,15 @@ func TestFinalView(t *testing.T) {
 			[][]file{{release(), status(old, other)}, {status(other)}, {status(old, other)}},
 			[]string{"openssl 3.0.9-1@2", "zlib1g 1.2@0"},
 		},
+		"an older version in an upper layer is what is there": {
+			[][]file{{release(), status(patched)}, {status(old)}}, []string{"openssl 3.0.9-1@1"},
+		},
+		"a package twice in one database counts once": {
+			[][]file{{release(), status(old, old)}}, []string{"openssl 3.0.9-1@0"},
+		},
+		"with two versions it counts twice: neither hides the other": {
+			[][]file{{release(), status(old, patched)}}, []string{"openssl 3.0.22-1@0", "openssl 3.0.9-1@0"},
+		},
 		"a whiteout removes the database of lower layers": {
 			[][]file{{release(), status(old)}, {{name: "var/lib/dpkg/.wh.status"}}}, []string{},
 		},

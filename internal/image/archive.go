@@ -68,7 +68,7 @@ func (a *archive) add(h *tar.Header, at section) {
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		if isSparse(h) {
+		if IsSparse(h) {
 			a.warn("the sparse member %q was left out", name)
 			return
 		}
@@ -102,7 +102,12 @@ func insideName(name string) (string, bool) {
 	return clean, ok
 }
 
-func isSparse(h *tar.Header) bool {
+// IsSparse reports whether a member of a tar is a sparse file: a few stored bytes
+// can stand for any size.
+func IsSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
 	for k := range h.PAXRecords {
 		if strings.HasPrefix(k, "GNU.sparse.") {
 			return true

@@ -6,14 +6,19 @@ package image_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -190,6 +195,46 @@ func TestHelpfulErrors(t *testing.T) {
 				t.Errorf("got %v (%v), hint %q", err, fault.KindOf(err), fault.HintOf(err))
 			}
 		})
+	}
+}
+
+// TestLayersAreFetchedOnce holds that neither opening an image nor checking its
+// DiffIDs costs another pass over a layer.
+func TestLayersAreFetchedOnce(t *testing.T) {
+	host := serveRegistry(t, sample(t, "amd64"))
+	var mu sync.Mutex
+	fetched := map[string]int{}
+	counting := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		if r.In.Method == http.MethodGet && strings.Contains(r.In.URL.Path, "/blobs/") {
+			mu.Lock()
+			fetched[path.Base(r.In.URL.Path)]++
+			mu.Unlock()
+		}
+		r.SetURL(&url.URL{Scheme: "http", Host: host})
+	}})
+	t.Cleanup(counting.Close)
+	count := func(d image.Digest) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return fetched[string(d)]
+	}
+	img, err := image.Open(t.Context(), strings.TrimPrefix(counting.URL, "http://")+"/app:1", image.Options{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	for _, layer := range img.Layers {
+		if count(layer.Digest) != 0 {
+			t.Errorf("opening the image fetched layer %s", layer.Digest)
+		}
+	}
+	if err := errors.Join(readAll(t, img)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range img.Layers {
+		if n := count(layer.Digest); n != 1 {
+			t.Errorf("layer %s was fetched %d times", layer.Digest, n)
+		}
 	}
 }
 

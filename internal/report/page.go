@@ -5,8 +5,9 @@ package report
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 // colour is a colour of a terminal (ECMA-48, "SGR").
@@ -132,16 +133,5 @@ func visible(text string) int {
 	return n
 }
 
-// clean makes text from an image safe for a terminal: no line breaks, no escape
-// sequences, nothing that turns the direction of writing around.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-}
+// clean makes text from an image safe for a terminal.
+func clean(text string) string { return verdict.OneLine(text) }

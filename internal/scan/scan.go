@@ -87,10 +87,6 @@ func Inventory(ev verdict.Evidence) component.Inventory {
 	}
 }
 
-// Keys returns the packages of which an advisory would change the findings: where
-// an import's keys meet them, Rematch is due.
-func Keys(ev verdict.Evidence) []advisory.Key { return finding.Keys(Inventory(ev)) }
-
 // lastSync is when the feed that was longest not looked at was looked at.
 func lastSync(s advisory.Snapshot) time.Time {
 	var oldest time.Time

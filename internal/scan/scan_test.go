@@ -23,6 +23,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
@@ -208,7 +209,7 @@ func TestRematchNeedsNoImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := importFeed(t, idx, "PyPI")
-	if !slices.ContainsFunc(scan.Keys(old), func(k advisory.Key) bool { return slices.Contains(c.Keys, k) }) {
+	if !slices.ContainsFunc(finding.Keys(scan.Inventory(old)), func(k advisory.Key) bool { return slices.Contains(c.Keys, k) }) {
 		t.Errorf("the import does not name the image's packages: %v", c.Keys)
 	}
 	renewed, err := scan.Rematch(t.Context(), old, idx, now)

@@ -85,7 +85,7 @@ func (j *judge) checkEvidence() {
 	var lost []string
 	for _, p := range j.ev.Problems {
 		if p.Fatal {
-			lost = append(lost, oneLine(p.Path+": "+p.Reason))
+			lost = append(lost, OneLine(p.Path+": "+p.Reason))
 		}
 	}
 	if len(lost) > 0 {
@@ -138,10 +138,10 @@ func (j *judge) warn(rule, text string, evidence []string, remedy string, deadli
 }
 
 func (j *judge) add(r Reason) {
-	r.Text, r.Remedy, r.Owner = oneLine(r.Text), oneLine(r.Remedy), oneLine(r.Owner)
+	r.Text, r.Remedy, r.Owner = OneLine(r.Text), OneLine(r.Remedy), OneLine(r.Owner)
 	evidence := make([]string, 0, len(r.Evidence))
 	for _, e := range r.Evidence {
-		evidence = append(evidence, oneLine(e))
+		evidence = append(evidence, OneLine(e))
 	}
 	r.Evidence = evidence
 	action := j.env.OnFail
@@ -194,9 +194,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// oneLine makes text from an image safe to show: no line breaks, no terminal
-// escapes, nothing invisible.
-func oneLine(text string) string {
+// OneLine makes text from an image safe to show: no line breaks, no terminal
+// escapes, nothing invisible and nothing that turns the direction of writing around.
+func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':

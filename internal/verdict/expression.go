@@ -96,7 +96,7 @@ func (e *Expression) compile(c *compiler) error {
 	}
 	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return fmt.Errorf("the expression is wrong: %s", oneLine(err.Error()))
+		return fmt.Errorf("the expression is wrong: %s", OneLine(err.Error()))
 	}
 	e.uses = map[string]bool{}
 	for _, ref := range ast.NativeRep().ReferenceMap() {
@@ -109,7 +109,7 @@ func (e *Expression) compile(c *compiler) error {
 // firstIssue is the first compile error with its place in the expression.
 func firstIssue(issues *cel.Issues) string {
 	first := issues.Errors()[0]
-	return fmt.Sprintf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, oneLine(first.Message))
+	return fmt.Sprintf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, OneLine(first.Message))
 }
 
 func (e *Expression) judge(j *judge) {
