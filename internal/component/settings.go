@@ -20,7 +20,7 @@ func configFacts(img *image.Image) []Fact {
 		facts = append(facts, Fact{Kind: kind, Path: safeText(path), Detail: detail})
 	}
 	if img.Kind != image.KindArtifact && runsAsRoot(img.Config.User) {
-		add(RootUser, "user", "the image does not say that it runs as anybody but root")
+		add(RootUser, "user", rootDetail(img.Config.User))
 	}
 	for _, env := range img.Config.Env {
 		name, value, _ := strings.Cut(env, "=")
@@ -42,6 +42,13 @@ func configFacts(img *image.Image) []Fact {
 		add(UnpinnedBase, "base", "the image names its base without a digest")
 	}
 	return facts
+}
+
+func rootDetail(user string) string {
+	if user == "" {
+		return "none is set: that is root"
+	}
+	return safeText(user)
 }
 
 func sortedLabels(m map[string]string) []string {

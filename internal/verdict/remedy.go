@@ -43,7 +43,7 @@ func remedy(breaches []breach, system string) string {
 		text = "upgrade " + strings.Join(parts, ", ")
 	}
 	if more := len(ups) - shownUpgrades; more > 0 {
-		text += fmt.Sprintf(" and %s more", count(more, "package"))
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	if rebuild {
 		text += "; rebuild on the newest version of the base image"
