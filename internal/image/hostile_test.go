@@ -92,6 +92,26 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
+// TestTheStoredBytesCount changes a time in the header of a gzip'd layer: what it
+// unpacks to is the same, yet it is not the blob the manifest names.
+func TestTheStoredBytesCount(t *testing.T) {
+	dir := layoutOf(t, nil, sample(t, "amd64"))
+	img, err := image.Open(t.Context(), dir, image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	blob := filepath.Join(dir, "blobs", "sha256", img.Layers[0].Digest.Hex())
+	data := must[[]byte](t)(os.ReadFile(blob))
+	data[4]++
+	if err := os.WriteFile(blob, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := firstOf(errors.Join(readAll(t, img)...)); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "digest mismatch") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	path := archiveOf(t, layoutOf(t, nil, sample(t, "amd64")))
 	for name, lim := range map[string]image.Limits{
