@@ -23,12 +23,6 @@ func (d *Document) Decode(spec any) error {
 	return decodeNode(d.File, d.Spec, "spec", spec).Err()
 }
 
-// DecodeNode is Decode for a part of a document: a type that reads itself from
-// a node (yaml.Unmarshaler) uses it to stay strict. what names the part in messages.
-func (d *Document) DecodeNode(node *yaml.Node, what string, into any) error {
-	return decodeNode(d.File, node, what, into).Err()
-}
-
 func decodeNode(file string, node *yaml.Node, what string, into any) Errors {
 	c := &checker{file: file}
 	if err := checkSize(node); err != "" {
@@ -93,7 +87,7 @@ func (c *checker) checkStruct(node *yaml.Node, typ reflect.Type, what string) {
 		key := node.Content[i]
 		field, known := fields[key.Value]
 		if !known {
-			c.errs = append(c.errs, Error{File: c.file, Line: key.Line, Msg: unknownField(key.Value, what, names)})
+			c.errs = append(c.errs, Error{File: c.file, Line: key.Line, Msg: UnknownField(key.Value, what, names)})
 			continue
 		}
 		c.check(node.Content[i+1], field, what+"."+key.Value)
@@ -140,9 +134,7 @@ func fieldsOf(typ reflect.Type) (map[string]reflect.Type, []string) {
 }
 
 // UnknownField is the message for a field that is not one of known.
-func UnknownField(field, what string, known []string) string { return unknownField(field, what, known) }
-
-func unknownField(field, what string, known []string) string {
+func UnknownField(field, what string, known []string) string {
 	msg := fmt.Sprintf("unknown field %q in %s", cut(field), what)
 	if near := nearest(field, known); near != "" {
 		msg += fmt.Sprintf(": did you mean %q?", near)

@@ -105,7 +105,7 @@ func (p *parser) document(body *yaml.Node) (Document, bool) {
 				doc.Spec = value
 			}
 		default:
-			p.fail(key.Line, "%s", unknownField(key.Value, "a document", []string{"apiVersion", "kind", "metadata", "spec"}))
+			p.fail(key.Line, "%s", UnknownField(key.Value, "a document", []string{"apiVersion", "kind", "metadata", "spec"}))
 		}
 	}
 	for _, want := range []string{"apiVersion", "kind", "metadata"} {

@@ -47,7 +47,8 @@ func (ev Evidence) Excuse(f finding.Finding, now time.Time) (Triage, bool) {
 
 // excuses reports whether the decision takes a finding out of the count at a time.
 func (t Triage) excuses(f finding.Finding, now time.Time) bool {
-	return t.Status != Fixing && now.Before(t.Expires) && (t.Finding == f.ID || slices.Contains(f.Aliases, t.Finding))
+	excusing := t.Status == NotAffected || t.Status == Accepted
+	return excusing && now.Before(t.Expires) && (t.Finding == f.ID || slices.Contains(f.Aliases, t.Finding))
 }
 
 // expiries returns when an excuse that counts now will count no more.

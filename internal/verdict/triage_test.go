@@ -34,6 +34,8 @@ func TestTriageExcusesUntilItExpires(t *testing.T) {
 		{"the moment before it expires", []verdict.Triage{decision}, decision.Expires.Add(-time.Millisecond), true},
 		{"expired", []verdict.Triage{decision}, decision.Expires, false},
 		{"a promise to fix is no excuse", []verdict.Triage{{Finding: "GO-1", Status: verdict.Fixing, Expires: now.Add(time.Hour)}}, now, false},
+		{"a status nobody knows is none", []verdict.Triage{{Finding: "GO-1", Status: "wontfix", Expires: now.Add(time.Hour)}}, now, false},
+		{"of several the longest counts", []verdict.Triage{decision, {Finding: "GO-1", Status: verdict.Accepted, Expires: now.Add(time.Minute)}}, decision.Expires.Add(-time.Millisecond), true},
 		{"another finding", []verdict.Triage{{Finding: "CVE-2", Status: verdict.Accepted, Expires: now.Add(time.Hour)}}, now, false},
 	} {
 		v := verdict.Evaluate(env, withTriage(ev, c.triage...), c.at)
