@@ -301,6 +301,37 @@ func TestListOfVersions(t *testing.T) {
 	}
 }
 
+// TestOneRecordWithSeveralEntries hits by two of them: the nearest fix counts.
+func TestOneRecordWithSeveralEntries(t *testing.T) {
+	entry := func(fixed string) string {
+		return `{"package":{"ecosystem":"npm","name":"a"},"ranges":[` + below("SEMVER", fixed) + `]}`
+	}
+	for _, fixes := range [][2]string{{"3.0.0", "2.5.0"}, {"2.5.0", "3.0.0"}} {
+		db := parse(t, `{"id":"X","modified":"2026-01-02T00:00:00Z","affected":[`+entry(fixes[0])+`,`+entry(fixes[1])+`]}`)
+		if found, _ := match(t, db, lib("npm", "a", "2.1.0")); brief(found) != "X a 2.1.0 -> 2.5.0" {
+			t.Errorf("%v: got %q", fixes, brief(found))
+		}
+	}
+}
+
+// TestSinceIsTheFirstDayItCouldBeKnown holds the day grace runs from: that of the
+// name of the flaw that was known first, and never a day to come.
+func TestSinceIsTheFirstDayItCouldBeKnown(t *testing.T) {
+	db := parse(t, rec("GHSA-1", `"aliases":["CVE-1"],`, "npm", "a", below("SEMVER", "2")), rec("CVE-1", "", "npm", "a", below("SEMVER", "2")), rec("X", "", "npm", "b", below("SEMVER", "2")))
+	first := now.AddDate(0, -3, 0)
+	db.all[1].Learned, db.all[2].Learned = first, now.AddDate(0, 1, 0)
+	found, _ := match(t, db, lib("npm", "a", "1.0.0"), lib("npm", "b", "1.0.0"))
+	since := map[string]time.Time{}
+	for _, f := range found {
+		since[f.ID] = f.Since
+	}
+	// GHSA-1 was learned when it was published, long before CVE-1.
+	want := map[string]time.Time{"GHSA-1": time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "X": now}
+	if d := cmp.Diff(want, since); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestWithdrawnIsNotMatched(t *testing.T) {
 	db := parse(t, rec("GHSA-1", `"withdrawn":"2026-02-01T00:00:00Z",`, "Go", "m", below("SEMVER", "2.0.0")))
 	if found, gaps := match(t, db, lib("Go", "m", "v1.0.0")); len(found)+len(gaps) > 0 {
