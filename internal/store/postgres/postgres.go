@@ -34,6 +34,8 @@ type Store struct {
 	at      time.Duration // the boot clock then
 	last    time.Time
 	refresh func()
+
+	migrating sync.Mutex // or callers of one node could hold all connections while one needs a second
 }
 
 var _ store.Store = (*Store)(nil)
@@ -46,6 +48,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		return nil, fault.New(fault.Invalid, "the PostgreSQL connection string is not understood").
 			WithHint("write postgres://user@host:5432/database?sslmode=verify-full, and put the password in PGPASSWORD or a pgpass file")
 	}
+	cfg.MaxConns = max(cfg.MaxConns, 4) // Migrate needs two at once
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -161,9 +164,26 @@ func classify(err error) error {
 
 var blob = regexp.MustCompile(`\bBLOB\b`)
 
-// Migrate applies a room's steps that have not been applied yet.
+// migrateLock is the advisory lock that lets one node migrate at a time: making
+// tables is not serializable in PostgreSQL. The number is "goldkeep" in ASCII.
+const migrateLock int64 = 0x676f6c646b656570
+
+// Migrate applies a room's steps that have not been applied yet. Nodes that start
+// together take turns.
 func (s *Store) Migrate(ctx context.Context, room string, steps []string) error {
-	return store.ApplySteps(ctx, s, room, steps, func(step string) string { return blob.ReplaceAllString(step, "BYTEA") })
+	s.migrating.Lock()
+	defer s.migrating.Unlock()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
+		return classify(err)
+	}
+	err = store.ApplySteps(ctx, s, room, steps, func(step string) string { return blob.ReplaceAllString(step, "BYTEA") })
+	_, unlock := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
+	return errors.Join(err, unlock)
 }
 
 // Exclusive reports that other nodes may change the data at any time.
