@@ -23,6 +23,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/scan"
@@ -199,6 +200,58 @@ func TestKnownLayersAreNotOpened(t *testing.T) {
 	}
 	if d := cmp.Diff(first, second); d != "" {
 		t.Error(d)
+	}
+}
+
+// memory is a cache that gives out one report for every layer, and counts what is
+// to be kept.
+type memory struct {
+	report *component.LayerReport
+	kept   int
+}
+
+func (m *memory) Get(image.Digest) (*component.LayerReport, bool) { return m.report, m.report != nil }
+func (m *memory) Put(*component.LayerReport)                      { m.kept++ }
+
+func TestACacheIsNotTrustedBlindly(t *testing.T) {
+	idx := newIndex(t, "Debian", "PyPI")
+	var base, app int
+	wrong := &memory{report: &component.LayerReport{Version: component.ReportVersion, DiffID: image.DigestOf([]byte("another"))}}
+	if _, err := scan.Scan(t.Context(), sample(t, &base, &app), deps(idx, wrong)); err != nil || base+app != 2 {
+		t.Errorf("a report on another layer was taken: %d layers read, %v", base+app, err)
+	}
+	elsewhere := sample(t, &base, &app)
+	elsewhere.Layers[1].Open = func(context.Context) (io.ReadCloser, error) {
+		return nil, fault.New(fault.Unsupported, "kept elsewhere")
+	}
+	empty := &memory{}
+	ev, err := scan.Scan(t.Context(), elsewhere, deps(idx, empty))
+	if err != nil || empty.kept != 1 || len(ev.Problems) != 1 {
+		t.Errorf("%d reports kept, want that of the layer that was read; problems %v, %v", empty.kept, ev.Problems, err)
+	}
+}
+
+// synced is an index whose feeds were synced at other times.
+type synced struct {
+	*advisory.Index
+	times []time.Time
+}
+
+func (s synced) Snapshot(context.Context) (advisory.Snapshot, error) {
+	out := advisory.Snapshot{ID: "x"}
+	for _, at := range s.times {
+		out.Feeds = append(out.Feeds, advisory.FeedState{Name: at.String(), Synced: at})
+	}
+	return out, nil
+}
+
+func TestTheOldestFeedSaysHowOldTheDatabaseIs(t *testing.T) {
+	old := now.AddDate(0, -1, 0)
+	for _, times := range [][]time.Time{{now, old}, {old, now}} {
+		ev, err := scan.Rematch(t.Context(), verdict.Evidence{}, synced{newIndex(t), times}, now)
+		if err != nil || !ev.SnapshotAt.Equal(old) {
+			t.Errorf("synced at %v, %v", ev.SnapshotAt, err)
+		}
 	}
 }
 

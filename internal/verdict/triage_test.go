@@ -48,6 +48,17 @@ func TestTriageExcusesUntilItExpires(t *testing.T) {
 	}
 }
 
+func TestTheLongestDecisionIsShown(t *testing.T) {
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	short := verdict.Triage{ID: "short", Finding: "A", Status: verdict.Accepted, Expires: now.Add(time.Hour)}
+	long := verdict.Triage{ID: "long", Finding: "A", Status: verdict.Accepted, Expires: now.Add(2 * time.Hour)}
+	for _, order := range [][]verdict.Triage{{short, long}, {long, short}} {
+		if got, ok := (verdict.Evidence{Triage: order}).Excuse(finding.Finding{ID: "A"}, now); !ok || got.ID != "long" {
+			t.Errorf("got %+v, %v", got, ok)
+		}
+	}
+}
+
 func withTriage(ev verdict.Evidence, t ...verdict.Triage) verdict.Evidence {
 	ev.Triage = t
 	return ev
