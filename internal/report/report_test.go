@@ -74,6 +74,7 @@ func sample() report.Result {
 			{ID: "t1", Finding: "CVE-2026-7", Status: verdict.NotAffected, Reason: "HTTP/2 is off", Author: "ada", Expires: now.AddDate(0, 0, 9)},
 			{ID: "t2", Finding: "CVE-2026-8", Status: verdict.Accepted, Reason: "behind the proxy", Author: "bob", Expires: now.AddDate(0, 1, 0)},
 			{ID: "t3", Finding: "CVE-2025-3", Status: verdict.NotAffected, Author: "mallory", Expires: now},
+			{ID: "t5", Finding: "CVE-2020-9", Status: verdict.Accepted, Author: "ada", Expires: now.AddDate(0, 1, 0)},
 			{ID: "t4", Finding: "GO-2026-7", Status: verdict.Fixing, Author: "mallory", Expires: now.AddDate(0, 1, 0)},
 		},
 		Snapshot: "sha256:snapshot", SnapshotAt: now.Add(-time.Hour),
