@@ -67,6 +67,13 @@ func (c *Client) Verdict(ctx context.Context, environment, digest string) (*Verd
 	return one[Verdict](ctx, c, "/api/v1/environments/"+url.PathEscape(environment)+"/verdicts/"+url.PathEscape(digest))
 }
 
+// AskVerdict is Verdict for an image in a registry (reference is NAME@DIGEST): one
+// the server has never seen is denied, and fetched meanwhile; ask again.
+func (c *Client) AskVerdict(ctx context.Context, environment, digest, reference string) (*Verdict, error) {
+	path := "/api/v1/environments/" + url.PathEscape(environment) + "/verdicts/" + url.PathEscape(digest)
+	return send[Verdict](ctx, c, "POST", path, map[string]string{"reference": reference})
+}
+
 // Environments lists the environments.
 func (c *Client) Environments(ctx context.Context) ([]Environment, error) {
 	return all[Environment](ctx, c, "/api/v1/environments")

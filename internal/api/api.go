@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ type Options struct {
 	Planner    *plan.Planner
 	Advisories *advisory.Index
 	Scan       func(ctx context.Context, img *image.Image) (verdict.Evidence, error)
-	EnrolNode  func(ctx context.Context, node string) (token string, err error)
+	EnrolNode  func(ctx context.Context, node string) (*auth.Granted, error)
 	Records    func(ctx context.Context, after uint64, limit int) ([]audit.Record, error)
 	OpenRecord func(rec audit.Record) (json.RawMessage, error)
 	Anchor     func() audit.Anchor // how far this node's audit log has come
@@ -44,6 +45,7 @@ type Options struct {
 	Limits     image.Limits        // of images
 	MaxUpload  int64               // bytes of one upload; 0: 16 GiB
 	Version    string
+	Log        *slog.Logger
 }
 
 // Engine serves the paths below "api/" to the gate.
@@ -53,6 +55,7 @@ type Engine struct {
 	special engine.Special
 	uploads chan struct{} // bounds the uploads being taken
 	scans   chan struct{} // bounds the scans under way
+	wanted  chan string   // references of images to be fetched
 	feeds   chan struct{} // one feed is imported at a time
 }
 
@@ -71,7 +74,7 @@ func New(o Options) *Engine {
 		o.MaxUpload = 16 << 30
 	}
 	e := &Engine{
-		o: o, uploads: make(chan struct{}, maxUploads), scans: make(chan struct{}, maxScans), feeds: make(chan struct{}, 1),
+		o: o, uploads: make(chan struct{}, maxUploads), scans: make(chan struct{}, maxScans), wanted: make(chan string, maxWanted), feeds: make(chan struct{}, 1),
 	}
 	byPath := map[string]*engine.Ops{}
 	var routes []engine.Route
@@ -155,8 +158,17 @@ func (e *Engine) handler(op operation) engine.Handler {
 		if err != nil || out == nil {
 			return nil, err
 		}
+		if h, ok := out.(handed); ok { // the gate takes the token back where the answer cannot leave
+			return &engine.Response{Data: h.body, Bare: true, Auth: h.granted}, nil
+		}
 		return &engine.Response{Data: out, Bare: true}, nil
 	}
+}
+
+// handed is an answer that hands out a token.
+type handed struct {
+	body    any
+	granted *auth.Granted
 }
 
 // Handle answers one request that has passed the gate.

@@ -134,6 +134,11 @@ func TestEveryOperation(t *testing.T) {
 	c.call("GET /api/v1/environments", root, nil)
 	c.call("GET /api/v1/environments/{name}", root, nil, "prod")
 	c.call("GET /api/v1/environments/{name}/verdicts/{digest}", root, nil, "prod", img.ID)
+	unseen := "sha256:" + strings.Repeat("0", 64)
+	asked := decode[client.Verdict](t, c.call("POST /api/v1/environments/{name}/verdicts/{digest}", root, map[string]string{"reference": "127.0.0.1:1/app@" + unseen}, "prod", unseen))
+	if asked.Admit.Answer != "unknown" || len(asked.Admit.Reasons) != 1 || asked.Admit.Reasons[0].Rule != "image" {
+		t.Errorf("an image never seen: %+v", asked)
+	}
 	c.call("GET /api/v1/golden-images", root, nil)
 	c.call("GET /api/v1/workloads", root, nil)
 	c.call("GET /api/v1/workloads/{name}", root, nil, "pay")

@@ -21,22 +21,6 @@ func (e *Engine) showEnvironment(ctx context.Context, c *call) (any, error) {
 	return e.o.Catalog.Environment(ctx, c.vars["name"])
 }
 
-func (e *Engine) judge(ctx context.Context, c *call) (any, error) {
-	digest, err := c.digest()
-	if err != nil {
-		return nil, err
-	}
-	env, err := e.o.Catalog.Environment(ctx, c.vars["name"])
-	if err != nil {
-		return nil, err
-	}
-	img, err := e.o.Catalog.Find(ctx, digest)
-	if err != nil {
-		return nil, err
-	}
-	return e.o.Catalog.Judge(ctx, img, *env, c.Now)
-}
-
 func (e *Engine) listGoldens(ctx context.Context, _ *call) (any, error) {
 	return listOf(e.o.Catalog.Goldens(ctx))
 }

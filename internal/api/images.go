@@ -161,15 +161,21 @@ func (e *Engine) pullImage(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.pull(ctx, in.Reference)
+}
+
+// pull fetches an image from a registry and scans it.
+func (e *Engine) pull(ctx context.Context, reference string) (any, error) {
 	done, err := e.turn(ctx, e.scans)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	img, err := image.Open(ctx, "registry:"+in.Reference, image.Options{Limits: e.o.Limits})
+	img, err := image.Open(ctx, "registry:"+reference, image.Options{Limits: e.o.Limits})
 	if err != nil {
 		return nil, err
 	}
+	img.Name = reference
 	return e.learn(ctx, img)
 }
 

@@ -128,11 +128,11 @@ func (e *Engine) enrol(ctx context.Context, c *call) (any, error) {
 	if c.Subject == nil || nodeOf(c.Subject) != "" {
 		return nil, fault.New(fault.Denied, "permission denied: a node cannot enrol another")
 	}
-	token, err := e.o.EnrolNode(ctx, node)
+	granted, err := e.o.EnrolNode(ctx, node)
 	if err != nil {
 		return nil, err
 	}
-	return client.NodeToken{Node: node, Token: token}, nil
+	return handed{client.NodeToken{Node: node, Token: granted.Token}, granted}, nil
 }
 
 // wireGrant is a grant as agents get it.

@@ -40,6 +40,11 @@ func (e *Engine) operations() []operation {
 			do: e.judge, out: client.Verdict{}, sealed: true,
 		},
 		{
+			method: "POST", path: "/api/v1/environments/{name}/verdicts/{digest}",
+			summary: "Judge an image; one never seen is denied, and fetched from a registry meanwhile",
+			do:      e.ask, in: askRequest{}, out: client.Verdict{},
+		},
+		{
 			method: "GET", path: "/api/v1/golden-images", summary: "List the golden images",
 			do: e.listGoldens, out: items[client.Golden]{}, sealed: true,
 		},

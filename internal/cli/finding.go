@@ -22,12 +22,13 @@ import (
 func (a *app) verdictCommand() *cobra.Command {
 	var environment string
 	cmd := &cobra.Command{
-		Use: "verdict DIGEST --env NAME", Short: "Ask the server whether an image may run in an environment, and why not", Args: wanted("DIGEST"),
+		Use: "verdict DIGEST|NAME@DIGEST --env NAME", Short: "Ask the server whether an image may run in an environment, and why not", Args: wanted("DIGEST"),
 		Long: "Ask the server whether an image may run in an environment, and why not. The exit\n" +
-			"code is 3 where it may not.",
+			"code is 3 where it may not. One it has never seen is refused; with NAME@DIGEST it\n" +
+			"fetches that from the registry meanwhile.",
 		Example: "  goldkeep verdict sha256:4f7c... --env prod\n  goldkeep verdict sha256:4f7c... --env prod -o json | jq -r '.admit.reasons[].remedy'",
 		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
-			v, err := c.Verdict(ctx, environment, args[0])
+			v, err := askVerdict(ctx, c, environment, args[0])
 			if err != nil {
 				return err
 			}
@@ -42,6 +43,13 @@ func (a *app) verdictCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&environment, "env", "", "the environment to ask for")
 	return required(cmd, "env")
+}
+
+func askVerdict(ctx context.Context, c *client.Client, environment, image string) (*client.Verdict, error) {
+	if _, digest, named := strings.Cut(image, "@"); named {
+		return c.AskVerdict(ctx, environment, digest, image)
+	}
+	return c.Verdict(ctx, environment, image)
 }
 
 // answers is a verdict in one line.

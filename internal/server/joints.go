@@ -45,15 +45,11 @@ func (t instanceTokens) Extend(ctx context.Context, accessor string, ttl time.Du
 // nodeLife is how long an agent's token lives without being renewed.
 const nodeLife = 32 * 24 * time.Hour
 
-func (s *Server) enrolNode(ctx context.Context, node string) (string, error) {
-	granted, err := s.tokens.Create(ctx, auth.NewToken{
+func (s *Server) enrolNode(ctx context.Context, node string) (*auth.Granted, error) {
+	return s.tokens.Create(ctx, auth.NewToken{
 		Policies: []string{policy.NodeName}, Period: nodeLife, Display: "node-" + node, Path: "api/v1/nodes",
 		Meta: map[string]string{"node": node}, NoDefault: true,
 	})
-	if err != nil {
-		return "", err
-	}
-	return granted.Token, nil
 }
 
 // workloadPolicy computes the policy of a workload from its secrets.

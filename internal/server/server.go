@@ -198,7 +198,7 @@ func (s *Server) openDoors(context.Context) (err error) {
 		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Advisories: s.advisory, Scan: s.scan,
 		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Loop: s.identity},
 		EnrolNode: s.enrolNode, Records: s.auditRecords, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
-		TempDir: s.config.Data, Version: Version,
+		TempDir: s.config.Data, Version: Version, Log: s.log,
 	})
 	s.mounts.Fix("api/", "api", "Goldkeep's own API", s.api)
 	s.metrics = newMetrics(s)

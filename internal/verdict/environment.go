@@ -107,7 +107,7 @@ func Default() Environment {
 	return Environment{
 		Name: "default", Owner: "goldkeep", OnFail: Warn,
 		Admit: []Rule{
-			{Vulnerabilities: &Vulnerabilities{MaxSeverity: "medium", Unfixed: Allow, Unlinked: Allow, Unscored: Allow}},
+			{Vulnerabilities: &Vulnerabilities{MaxSeverity: "medium", Unfixed: Allow, Unlinked: Allow, Unscored: Deny}},
 			{Hygiene: &Hygiene{EmbeddedSecrets: Deny, Root: Caution, UnpinnedBase: Caution}},
 		},
 		Retain: []Rule{{Vulnerabilities: &Vulnerabilities{Unfixed: Allow, Unlinked: Allow, Unscored: Allow, Gaps: Allow}}},

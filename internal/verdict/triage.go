@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/finding"
 )
 
@@ -63,8 +62,15 @@ func expiries(ev Evidence, now time.Time) (soonest time.Time) {
 	return soonest
 }
 
-// Unseen is the verdict on an image nobody has scanned: unknown.
+// Unseen is the verdict on an image nobody has scanned: unknown, so it is not
+// admitted, and what runs already is kept.
 func Unseen(env Environment, ev Evidence, now time.Time) Verdict {
-	ev.Problems = append(slices.Clone(ev.Problems), component.Problem{Path: "image", Reason: "it has not been scanned yet", Fatal: true})
-	return Evaluate(env, ev, now)
+	v := Evaluate(env, ev, now)
+	owner := judge{env: &env, ev: &ev}
+	outcome := Outcome{Answer: Unknown, Reasons: []Reason{{
+		Rule: "image", Answer: Unknown, Text: "this image has never been scanned here: denied until it is known",
+		Evidence: []string{ev.Image.ID}, Owner: owner.owner(), Remedy: "bring it: goldkeep image add IMAGE",
+	}}}
+	v.Admit, v.Retain, v.Until = outcome, outcome, time.Time{}
+	return v
 }
