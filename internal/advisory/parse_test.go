@@ -36,8 +36,11 @@ func TestKeysMeet(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"Ubuntu:22.04", "Ubuntu:Pro:FIPS:22.04:LTS"}, {"Debian:11", "Debian:12"}, {"Alpine:v3.1", "Alpine:v3.18"},
-		{"Alpine:edge", "Alpine:v3.18"}, {"Red Hat:9", "Red Hat:rhel_eus:9.4::baseos"},
+		{"Ubuntu:22.04", "Ubuntu:Pro:FIPS:22.04:LTS"},
+		{"Debian:11", "Debian:12"},
+		{"Alpine:v3.1", "Alpine:v3.18"},
+		{"Alpine:edge", "Alpine:v3.18"},
+		{"Red Hat:9", "Red Hat:rhel_eus:9.4::baseos"},
 	} {
 		if advisory.Ecosystem(c[0]) == advisory.Ecosystem(c[1]) {
 			t.Errorf("%s and %s are not the same", c[0], c[1])

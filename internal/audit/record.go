@@ -45,8 +45,13 @@ func encode(rec Record, prev string) (line []byte, hash string) {
 	b = appendText(append(b, `,"id":`...), rec.ID)
 	b = appendText(append(b, `,"op":`...), rec.Op)
 	for _, field := range [...]struct{ name, text string }{
-		{"mount", rec.Mount}, {"path", rec.Path}, {"actor", rec.Actor}, {"name", rec.Name},
-		{"remote", rec.Remote}, {"answer", rec.Answer}, {"reason", rec.Reason},
+		{"mount", rec.Mount},
+		{"path", rec.Path},
+		{"actor", rec.Actor},
+		{"name", rec.Name},
+		{"remote", rec.Remote},
+		{"answer", rec.Answer},
+		{"reason", rec.Reason},
 	} {
 		if field.text != "" {
 			b = append(append(append(b, `,"`...), field.name...), `":`...)

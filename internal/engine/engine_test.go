@@ -47,10 +47,23 @@ func TestMatchPath(t *testing.T) {
 		pattern, path string
 		want          bool
 	}{
-		{"a/b", "a/b", true}, {"a/b", "a/b/", false}, {"a/b", "a", false},
-		{"a/*", "a/", true}, {"a/*", "a/b/c", true}, {"a/*", "a", false}, {"*", "", true}, {"*", "x", true},
-		{"a/+/c", "a/b/c", true}, {"a/+/c", "a//c", false}, {"a/+/c", "a/b/d", false}, {"a/+", "a/b", true},
-		{"a/+", "a/b/c", false}, {"a/+/c*", "a/b/cd/e", true}, {"+", "a", true}, {"+", "", false}, {"+/+", "a/b", true},
+		{"a/b", "a/b", true},
+		{"a/b", "a/b/", false},
+		{"a/b", "a", false},
+		{"a/*", "a/", true},
+		{"a/*", "a/b/c", true},
+		{"a/*", "a", false},
+		{"*", "", true},
+		{"*", "x", true},
+		{"a/+/c", "a/b/c", true},
+		{"a/+/c", "a//c", false},
+		{"a/+/c", "a/b/d", false},
+		{"a/+", "a/b", true},
+		{"a/+", "a/b/c", false},
+		{"a/+/c*", "a/b/cd/e", true},
+		{"+", "a", true},
+		{"+", "", false},
+		{"+/+", "a/b", true},
 	} {
 		if got := engine.MatchPath([]string{c.pattern}, c.path); got != c.want {
 			t.Errorf("%q matches %q: %v", c.pattern, c.path, got)
@@ -76,9 +89,15 @@ func TestRoutes(t *testing.T) {
 		path, want string
 		kind       fault.Kind
 	}{
-		{"read", "a/exact", "exact::", 0}, {"read", "a/1", "one:1:", 0}, {"read", "a/1/b/2/3", "rest:1:2/3", 0},
-		{"list", "a/1/b/2/", "list:1:2/", 0}, {"read", "a/", "", fault.NotFound}, {"read", "a/1/b/", "", fault.NotFound},
-		{"read", "b", "", fault.NotFound}, {"delete", "a/1", "", fault.Unsupported}, {"read", "a/1/c", "", fault.NotFound},
+		{"read", "a/exact", "exact::", 0},
+		{"read", "a/1", "one:1:", 0},
+		{"read", "a/1/b/2/3", "rest:1:2/3", 0},
+		{"list", "a/1/b/2/", "list:1:2/", 0},
+		{"read", "a/", "", fault.NotFound},
+		{"read", "a/1/b/", "", fault.NotFound},
+		{"read", "b", "", fault.NotFound},
+		{"delete", "a/1", "", fault.Unsupported},
+		{"read", "a/1/c", "", fault.NotFound},
 	} {
 		saw = ""
 		_, err := r.Handle(t.Context(), &engine.Request{Op: policy.Capability(c.op), Path: c.path})

@@ -49,7 +49,8 @@ func (s *Server) unsealAtStart(ctx context.Context) error {
 
 // root names the file of the root token. While the server is being set up there
 // is a second one, so that a crash in between can be made good.
-func (s *Server) root() string       { return filepath.Join(s.config.Data, "root-token") }
+func (s *Server) root() string { return filepath.Join(s.config.Data, "root-token") }
+
 func (s *Server) unfinished() string { return filepath.Join(s.config.Data, "root-token.unfinished") }
 
 // firstStart makes the key, unless it is there, and initializes the barrier.

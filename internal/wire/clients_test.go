@@ -127,8 +127,14 @@ func TestClients(t *testing.T) {
 				name string
 				play func(*testing.T, *world, client)
 			}{
-				{"kv", playKV}, {"versions", playVersions}, {"tokens", playTokens}, {"wrapping", playWrapping},
-				{"policies", playPolicies}, {"mounts", playMounts}, {"kv1", playKV1}, {"sealing", playSealing},
+				{"kv", playKV},
+				{"versions", playVersions},
+				{"tokens", playTokens},
+				{"wrapping", playWrapping},
+				{"policies", playPolicies},
+				{"mounts", playMounts},
+				{"kv1", playKV1},
+				{"sealing", playSealing},
 			} {
 				t.Run(part.name, func(t *testing.T) { part.play(t, w, c) })
 			}

@@ -189,7 +189,8 @@ func TestRunningFindsTheOneWorkload(t *testing.T) {
 		for _, w := range []workload.Workload{
 			{Name: "pay", Image: gold, Nodes: []string{"web-1"}},
 			{Name: "pay-batch", Image: gold, Nodes: []string{"web-2"}, User: &uid},
-			{Name: "try-1", Image: silver}, {Name: "try-2", Image: silver},
+			{Name: "try-1", Image: silver},
+			{Name: "try-2", Image: silver},
 			{Name: "other", Image: workload.Image{Golden: "other", Channel: "gold"}},
 		} {
 			ok(t, book.Put(t.Context(), w))

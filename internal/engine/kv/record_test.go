@@ -17,7 +17,8 @@ func sample() *record {
 	r.current, r.custom = 3, map[string]string{"a": "b"}
 	r.settings = settings{MaxVersions: 7, CASRequired: true, DeleteAfter: time.Hour}
 	r.versions = []version{
-		{n: 1, created: now, destroyed: true}, {n: 2, created: now, deleted: now},
+		{n: 1, created: now, destroyed: true},
+		{n: 2, created: now, deleted: now},
 		{n: 3, created: now, inline: true, data: json.RawMessage(`{"k":1.10}`)},
 	}
 	return r
