@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -45,12 +46,12 @@ type Deps struct {
 // judged is in the evidence as a problem or a gap; an error means that there is
 // no evidence at all.
 func Scan(ctx context.Context, img *image.Image, d Deps) (verdict.Evidence, error) {
-	known := d.known()
-	reports, err := component.ReadLayers(ctx, img, d.Limits, known)
+	known := &knownLayers{cache: d.Layers}
+	reports, err := component.ReadLayers(ctx, img, d.Limits, known.get)
 	if err != nil {
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
-	d.remember(reports, known)
+	known.add(reports)
 
 	contents := component.Join(img, reports)
 	about := verdict.Evidence{
@@ -125,31 +126,39 @@ func describe(img *image.Image, contents *component.Inventory) verdict.Image {
 	}
 }
 
-// known returns the lookup ReadLayers asks before it opens a layer.
-func (d Deps) known() func(image.Digest) (*component.LayerReport, bool) {
-	return func(diffID image.Digest) (*component.LayerReport, bool) {
-		if d.Layers == nil {
-			return nil, false
-		}
-		report, ok := d.Layers.Get(diffID)
-		if !ok || !report.Usable() || report.DiffID != diffID {
-			return nil, false
-		}
-		return report, true
-	}
+// knownLayers are the layers of one scan that need not be read.
+type knownLayers struct {
+	cache Cache // nil: none is known
+	mu    sync.Mutex
+	found map[image.Digest]bool
 }
 
-// remember keeps what was read anew.
-func (d Deps) remember(reports []*component.LayerReport, known func(image.Digest) (*component.LayerReport, bool)) {
-	if d.Layers == nil {
+// get returns the kept report of a layer. Several layers may be asked for at once.
+func (k *knownLayers) get(diffID image.Digest) (*component.LayerReport, bool) {
+	if k.cache == nil {
+		return nil, false
+	}
+	report, ok := k.cache.Get(diffID)
+	if !ok || !report.Usable() || report.DiffID != diffID {
+		return nil, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.found == nil {
+		k.found = map[image.Digest]bool{}
+	}
+	k.found[diffID] = true
+	return report, true
+}
+
+// add keeps what was read anew.
+func (k *knownLayers) add(reports []*component.LayerReport) {
+	if k.cache == nil {
 		return
 	}
 	for _, r := range reports {
-		if !r.Usable() {
-			continue
-		}
-		if _, have := known(r.DiffID); !have {
-			d.Layers.Put(r)
+		if r.Usable() && !k.found[r.DiffID] {
+			k.cache.Put(r)
 		}
 	}
 }
