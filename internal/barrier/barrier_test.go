@@ -236,6 +236,9 @@ func TestSealedAnswersNothing(t *testing.T) {
 	if _, err := b.SealBytes("p", nil, nil); !fault.Is(err, fault.Sealed) {
 		t.Errorf("seal bytes: %v", err)
 	}
+	if _, err := b.SubmitShare(t.Context(), make([]byte, 33)); !fault.Is(err, fault.Invalid) || fault.HintOf(err) == "" {
+		t.Errorf("a share for a key file's server: %v", err)
+	}
 	if err := b.UnsealWithFile(t.Context(), bytes.Repeat([]byte{8}, 32)); !fault.Is(err, fault.Invalid) {
 		t.Errorf("unseal with a wrong key: %v", err)
 	}

@@ -270,6 +270,10 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 	if !b.Sealed() {
 		return b.Status(ctx)
 	}
+	if s.Type == KeyFile {
+		return Status{}, fault.New(fault.Invalid, "this server is unsealed by its key file, not by key shares").
+			WithHint("restart it: it reads the key file at start")
+	}
 	if len(share) != shareSize || share[0] == 0 {
 		return Status{}, fault.New(fault.Invalid, "the unseal key has the wrong length or form")
 	}
