@@ -133,7 +133,7 @@ func TestCommandsSpeakToTheServer(t *testing.T) {
 		{ours, "", "apply --yes -f " + good, 0, nil, nil},
 		{ours, "", "environment list", 0, []string{"prod"}, nil},
 		{ours, "", "workload list -o json", 0, []string{`"name": "app"`}, nil},
-		{ours, "", "verdict sha256:" + strings.Repeat("1", 64) + " --env prod", 3, []string{"has not been scanned yet"}, nil},
+		{ours, "", "verdict sha256:" + strings.Repeat("1", 64) + " --env prod", 3, []string{"has never been scanned here"}, nil},
 		{ours, "", "nonsense", 2, nil, []string{"no command"}},
 		{ours, "", "kv get", 2, nil, []string{"--help"}},
 		{ours, "", "operator status", 0, []string{"initialized"}, nil},

@@ -109,6 +109,37 @@ func (t *Tokens) RevokeInstance(ctx context.Context, instanceID string) (int, er
 	return len(keys), nil
 }
 
+// EndInstance ends all tokens of a workload instance as part of a transaction: when
+// that is durable, no node accepts them. Descendants that are left are cleared away
+// by the next Tidy; they are not accepted either.
+func (t *Tokens) EndInstance(ctx context.Context, tx store.Tx, instanceID string) error {
+	w := t.o.Space.In(tx)
+	names, err := w.List(ctx, instanceDir(instanceID))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		e, err := w.Get(ctx, instanceDir(instanceID)+"/"+name)
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			continue
+		}
+		rec, err := load(ctx, w, string(e.Value))
+		if err != nil {
+			return err
+		}
+		if rec == nil {
+			continue
+		}
+		if _, err := t.remove(ctx, tx, w, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // revokeKey ends one token in one transaction, from which moment none of its
 // descendants is accepted, and then clears those away.
 func (t *Tokens) revokeKey(ctx context.Context, key string) error {

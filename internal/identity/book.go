@@ -81,6 +81,12 @@ func (s *Service) change(ctx context.Context, id string, due bool, edit func(*In
 		if err := edit(&in); err != nil {
 			return err
 		}
+		// Whoever sees the instance ended must not find its token alive.
+		if in.over() && !s.o.Sealed() {
+			if err := s.o.Tokens.EndInstance(ctx, tx, in.ID); err != nil {
+				return fmt.Errorf("end tokens of instance %s: %w", in.ID, err)
+			}
+		}
 		return s.write(ctx, tx, &in, due)
 	})
 	if err == nil {

@@ -88,6 +88,8 @@ type Tokens interface {
 	Issue(ctx context.Context, in Instance, policy string, ttl time.Duration) (token, accessor string, err error)
 	// Extend sets the token's remaining life to ttl.
 	Extend(ctx context.Context, accessor string, ttl time.Duration) error
+	// EndInstance ends all tokens of an instance as part of a transaction.
+	EndInstance(ctx context.Context, tx store.Tx, instance string) error
 	// RevokeInstance ends all tokens of an instance with their leases. When it has
 	// returned no node accepts them.
 	RevokeInstance(ctx context.Context, instance string) (int, error)

@@ -131,9 +131,10 @@ func (w *world) learnOld(name string) {
 	ok(w.t, w.catalog.Learn(w.t.Context(), &image.Image{ID: digest(name)}, ev))
 }
 
-// TestACrashBetweenTheIntentAndTheTokens lets every step after the intent fail
-// as a crash would, and starts the room again.
-func TestACrashBetweenTheIntentAndTheTokens(t *testing.T) {
+// TestACrashBetweenTheEndAndItsRecord lets every step after the end of an instance
+// fail as a crash would, and starts the room again. The token ends with the
+// instance, in one transaction.
+func TestACrashBetweenTheEndAndItsRecord(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, st store.Store) {
 		w := newWorld(t, st)
 		w.story(strict)
@@ -142,8 +143,8 @@ func TestACrashBetweenTheIntentAndTheTokens(t *testing.T) {
 		if err := w.feed("CVE-1", "example.com/lib"); err == nil {
 			t.Fatal("a revocation that did not work was called done")
 		}
-		if in := w.instance(g.Instance.ID); in.State != identity.Revoked || !w.tokens.valid(g.Token) {
-			t.Fatalf("the intent is not there, or the token is gone: %+v", in)
+		if in := w.instance(g.Instance.ID); in.State != identity.Revoked || w.tokens.valid(g.Token) {
+			t.Fatalf("the end is not there, or the token works: %+v", in)
 		}
 		refusal(t, second(w.Renew(t.Context(), g.Instance.ID, "web-1", request())), "taken back")
 		w.tokens.fail(nil)
