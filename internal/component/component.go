@@ -80,4 +80,7 @@ type Problem struct {
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
 	Fatal  bool   `json:"fatal"` // something may have been missed: the verdict is unknown
+	// Uncovered: no feed can speak for what is in it, which a rule may accept (a
+	// gap, see package finding).
+	Uncovered bool `json:"uncovered,omitempty"`
 }

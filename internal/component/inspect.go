@@ -92,6 +92,9 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 	if reason := unreadable(name); reason != "" {
 		f.fail(name, reason, true)
 	}
+	if isJavaArchive(name) {
+		f.problems = append(f.problems, Problem{Path: name, Reason: javaArchive, Uncovered: true})
+	}
 	if h.Size == 0 {
 		return f, nil
 	}
@@ -228,8 +231,12 @@ func unreadable(name string) string {
 		return "RPM package databases are not read yet: no flaw of the packages in it is found"
 	case strings.HasPrefix(name, "var/lib/pacman/local/") && strings.HasSuffix(name, "/desc"):
 		return "pacman package databases are not read yet: no flaw of the packages in it is found"
-	case strings.HasSuffix(name, ".jar"), strings.HasSuffix(name, ".war"), strings.HasSuffix(name, ".ear"):
-		return "Java archives are not read yet: no flaw of the libraries in it is found"
 	}
 	return ""
+}
+
+const javaArchive = "Java archives are not read yet: no flaw of the libraries in it is found"
+
+func isJavaArchive(name string) bool {
+	return strings.HasSuffix(name, ".jar") || strings.HasSuffix(name, ".war") || strings.HasSuffix(name, ".ear")
 }

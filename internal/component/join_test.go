@@ -164,7 +164,6 @@ func TestNothingIsSilentlyClean(t *testing.T) {
 		"a folder of it behind a link":   {[]file{release(), {name: "opt/status", text: "x"}, {name: "var/lib/dpkg", link: "../../opt"}}, []string{"etc/os-release", "var/lib/dpkg/status"}},
 		"a database behind a hard link":  {[]file{release(), {name: "opt/s", text: "x"}, {name: "var/lib/dpkg/status", hard: "opt/s"}}, []string{"etc/os-release", "var/lib/dpkg/status"}},
 		"an RPM database":                {[]file{{name: "var/lib/rpm/rpmdb.sqlite", text: "x"}}, []string{"var/lib/rpm/rpmdb.sqlite"}},
-		"a Java archive":                 {[]file{{name: "app/a.jar", text: "PK"}}, []string{"app/a.jar"}},
 		"nothing but an unknown program": {[]file{{name: "app", text: "\x7fELFxx"}}, []string{}},
 	}
 	for name, tt := range tests {
@@ -177,6 +176,13 @@ func TestNothingIsSilentlyClean(t *testing.T) {
 	img := &image.Image{Layers: []image.Layer{layerOf(t, release())}}
 	if got := fatal(component.Join(img, nil)); len(got) == 0 {
 		t.Error("a layer nobody read is a fatal problem")
+	}
+}
+
+func TestJavaArchivesAreNotCovered(t *testing.T) {
+	inv := inventoryOf(t, layerOf(t, file{name: "app/a.jar", text: "PK"}))
+	if len(inv.Problems) != 1 || !inv.Problems[0].Uncovered || inv.Problems[0].Fatal || inv.Problems[0].Path != "app/a.jar" {
+		t.Errorf("got %+v", inv.Problems)
 	}
 }
 

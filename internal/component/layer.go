@@ -129,7 +129,7 @@ func (w *walk) entry(ctx context.Context, h *tar.Header, content io.Reader) erro
 	}
 	name, ok := cleanName(h.Name)
 	if !ok {
-		w.problem(safeText(trim(h.Name)), "the name leads out of the image or is too long", false)
+		w.problem(Problem{Path: safeText(trim(h.Name)), Reason: "the name leads out of the image or is too long"})
 		return nil
 	}
 	if name == "" {
@@ -140,7 +140,7 @@ func (w *walk) entry(ctx context.Context, h *tar.Header, content io.Reader) erro
 	}
 	name = w.throughLinks(name)
 	if len(name) > maxPath || len(h.Linkname) > maxPath || strings.Count(name, "/") > maxDepth {
-		w.problem(trim(name), "the path is too long or too deep", true)
+		w.problem(Problem{Path: trim(name), Reason: "the path is too long or too deep", Fatal: true})
 		return nil
 	}
 	w.bytes += len(name) + len(h.Linkname)
@@ -193,10 +193,10 @@ func (w *walk) place(ctx context.Context, name string, h *tar.Header, content io
 // maxProblems keeps a hostile layer from filling memory with complaints.
 const maxProblems = 1000
 
-func (w *walk) problem(name, reason string, fatal bool) {
+func (w *walk) problem(p Problem) {
 	switch {
 	case len(w.problems) < maxProblems:
-		w.problems = append(w.problems, Problem{Path: name, Reason: reason, Fatal: fatal})
+		w.problems = append(w.problems, p)
 	case len(w.problems) == maxProblems:
 		w.problems = append(w.problems, Problem{Reason: "there are more problems than are listed", Fatal: true})
 	}
@@ -221,7 +221,7 @@ func (w *walk) report(diffID image.Digest) *LayerReport {
 		r.Facts = append(r.Facts, f.facts...)
 		r.Owned = append(r.Owned, f.owned...)
 		for _, problem := range f.problems {
-			w.problem(problem.Path, problem.Reason, problem.Fatal)
+			w.problem(problem)
 		}
 		if f.release != nil {
 			if r.Releases == nil {

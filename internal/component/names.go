@@ -25,7 +25,7 @@ func (w *walk) isWhiteout(name string) bool {
 	dir, last := path.Split(name)
 	dir = strings.TrimSuffix(dir, "/")
 	if strings.Contains("/"+dir, "/"+prefix) {
-		w.problem(name, "a whiteout used as a folder was ignored", false)
+		w.problem(Problem{Path: name, Reason: "a whiteout used as a folder was ignored"})
 		return true
 	}
 	target, ok := strings.CutPrefix(last, prefix)
@@ -35,7 +35,7 @@ func (w *walk) isWhiteout(name string) bool {
 	case target == prefix+".opq":
 		w.opaque[dir] = true
 	case target == "" || target == "." || target == "..":
-		w.problem(name, "a whiteout that names nothing was ignored", false)
+		w.problem(Problem{Path: name, Reason: "a whiteout that names nothing was ignored"})
 	case !strings.HasPrefix(target, prefix): // .wh..wh.* is aufs bookkeeping
 		w.whiteouts[path.Join(dir, target)] = true
 	}

@@ -67,7 +67,7 @@ func (w *walk) hardLink(name, target string) {
 	to, ok := cleanName(target)
 	to = w.throughLinks(to)
 	if !ok || to == name {
-		w.problem(name, "a hard link to itself or out of the image was ignored", false)
+		w.problem(Problem{Path: name, Reason: "a hard link to itself or out of the image was ignored"})
 		return
 	}
 	old := w.found[to]
@@ -82,7 +82,7 @@ func (w *walk) hardLink(name, target string) {
 		case old != nil && w.files.wants(to) && path.Base(to) == path.Base(name):
 			findings.components = relocate(old.components, name)
 		case !present || !w.files.wants(to):
-			w.problem(name, "a hard link to "+to+", which was not read", true)
+			w.problem(Problem{Path: name, Reason: "a hard link to "+to+", which was not read", Fatal: true})
 		}
 	}
 	w.keep(name, findings)

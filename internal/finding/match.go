@@ -169,11 +169,32 @@ func uncovered(inv component.Inventory, all []unit, covered map[string]bool) []G
 	for kind, n := range strangers {
 		gaps = append(gaps, Gap{kind, fmt.Sprintf("no feed for %s (%s)", feedName(kind, inv.OS), packages(n))})
 	}
+	gaps = append(gaps, unread(inv.Problems)...)
 	switch {
 	case inv.OS.ID != "" && !system:
 		gaps = append(gaps, Gap{inv.OS.Name, "the image calls itself " + inv.OS.Name + " but has no list of its packages"})
-	case len(inv.Components) == 0:
+	case len(inv.Components) == 0 && len(gaps) == 0:
 		gaps = append(gaps, Gap{"image", "nothing in it says what it was made from: there is no package to compare with advisories"})
+	}
+	return gaps
+}
+
+// unread makes one gap of all files that no feed can speak for, for each reason.
+func unread(problems []component.Problem) []Gap {
+	paths := map[string][]string{}
+	for _, p := range problems {
+		if p.Uncovered {
+			paths[p.Reason] = append(paths[p.Reason], p.Path)
+		}
+	}
+	var gaps []Gap
+	for reason, files := range paths {
+		slices.Sort(files)
+		name := files[0]
+		if len(files) > 1 {
+			name = fmt.Sprintf("%s and %d more", name, len(files)-1)
+		}
+		gaps = append(gaps, Gap{name, reason})
 	}
 	return gaps
 }

@@ -512,3 +512,18 @@ func TestListPrefilter(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadFilesAreGaps: what no feed can speak for is not covered, said once for
+// each reason, and a rule may accept it.
+func TestUnreadFilesAreGaps(t *testing.T) {
+	inv := component.Inventory{Problems: []component.Problem{
+		{Path: "app/b.jar", Reason: "not read", Uncovered: true},
+		{Path: "app/a.jar", Reason: "not read", Uncovered: true},
+		{Path: "opt/broken", Reason: "damaged", Fatal: true},
+	}}
+	_, gaps, err := finding.Match(t.Context(), records{}, inv, now)
+	want := []finding.Gap{{Component: "app/a.jar and 1 more", Reason: "not read"}}
+	if d := cmp.Diff(want, gaps); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+}

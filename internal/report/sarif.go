@@ -124,7 +124,7 @@ func SARIF(w io.Writer, r Result) error {
 
 func invocation(ev contents, end time.Time) sarifInvocation {
 	inv := sarifInvocation{OK: true, End: end.UTC().Format(time.RFC3339)}
-	for _, p := range ev.Problems {
+	for _, p := range unread(ev.Problems) {
 		level := "warning"
 		if p.Fatal {
 			level, inv.OK = "error", false

@@ -245,7 +245,7 @@ func (p *page) notSeen(ev contents) {
 		return
 	}
 	p.heading("NOT SEEN", "what follows is not clean, it is not known")
-	rows := p.notRead(ev.Problems)
+	rows := p.notRead(unread(ev.Problems))
 	for _, gap := range ev.Gaps {
 		rows = append(rows, []cell{{"not covered", yellow}, {text: gap.Component}, {text: gap.Reason}})
 	}
@@ -254,6 +254,11 @@ func (p *page) notSeen(ev contents) {
 		rows = append(rows, []cell{{"in part", yellow}, {text: "advisories of " + name}, {text: reason}})
 	}
 	p.table(rows)
+}
+
+// unread leaves out what stands among the gaps.
+func unread(problems []component.Problem) []component.Problem {
+	return slices.DeleteFunc(slices.Clone(problems), func(p component.Problem) bool { return p.Uncovered })
 }
 
 // notRead makes one row of all problems with the same reason.
