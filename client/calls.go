@@ -41,9 +41,32 @@ func send[T any](ctx context.Context, c *Client, method, path string, in any) (*
 	return v, nil
 }
 
-// Images lists the images the server has seen.
+// page is how many items are asked for at once.
+const page = 1000
+
+// Images lists the images the server has seen, by ID.
 func (c *Client) Images(ctx context.Context) ([]Image, error) {
-	return all[Image](ctx, c, "/api/v1/images")
+	return pages(func(last *Image) ([]Image, error) {
+		after := ""
+		if last != nil {
+			after = last.ID
+		}
+		return all[Image](ctx, c, fmt.Sprintf("/api/v1/images?limit=%d&after=%s", page, url.QueryEscape(after)))
+	})
+}
+
+// pages asks for one page after the other, until one is not full.
+func pages[T any](next func(last *T) ([]T, error)) ([]T, error) {
+	var items []T
+	var last *T
+	for {
+		more, err := next(last)
+		items = append(items, more...)
+		if err != nil || len(more) < page {
+			return items, err
+		}
+		last = &items[len(items)-1]
+	}
 }
 
 // Image returns one image, by any digest it goes by, with evidence and verdicts.
@@ -99,9 +122,16 @@ func (c *Client) Workload(ctx context.Context, name string) (*Workload, error) {
 	return one[Workload](ctx, c, "/api/v1/workloads/"+url.PathEscape(name))
 }
 
-// Instances lists the running instances; with ended also those that are gone.
+// Instances lists the running instances, the one that changed first first; with
+// ended also those that are gone.
 func (c *Client) Instances(ctx context.Context, ended bool) ([]Instance, error) {
-	return all[Instance](ctx, c, "/api/v1/instances?all="+strconv.FormatBool(ended))
+	return pages(func(last *Instance) ([]Instance, error) {
+		after := int64(0)
+		if last != nil {
+			after = last.Revision
+		}
+		return all[Instance](ctx, c, fmt.Sprintf("/api/v1/instances?all=%t&limit=%d&after=%d", ended, page, after))
+	})
 }
 
 // Instance returns one instance.
