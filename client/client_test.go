@@ -80,7 +80,9 @@ func TestATokenStaysWithItsServer(t *testing.T) {
 	var stolen string
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stolen = r.Header.Get("X-Vault-Token") }))
 	defer thief.Close()
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect) })
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
+	})
 	_, _ = c.Images(t.Context())
 	if stolen != "" {
 		t.Error("the token went to another server")

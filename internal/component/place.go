@@ -82,7 +82,7 @@ func (w *walk) hardLink(name, target string) {
 		case old != nil && w.files.wants(to) && path.Base(to) == path.Base(name):
 			findings.components = relocate(old.components, name)
 		case !present || !w.files.wants(to):
-			w.problem(Problem{Path: name, Reason: "a hard link to "+to+", which was not read", Fatal: true})
+			w.problem(Problem{Path: name, Reason: "a hard link to " + to + ", which was not read", Fatal: true})
 		}
 	}
 	w.keep(name, findings)
