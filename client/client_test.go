@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,6 +88,45 @@ func TestATokenStaysWithItsServer(t *testing.T) {
 	if stolen != "" {
 		t.Error("the token went to another server")
 	}
+}
+
+// TestEnvironment: our variables win, Vault's count where ours are unset, and the
+// token of "goldkeep login" comes last.
+func TestEnvironment(t *testing.T) {
+	seen := ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Get("X-Vault-Token")
+		_, _ = w.Write([]byte(`{"items":[]}`))
+	}))
+	defer srv.Close()
+	t.Setenv("HOME", t.TempDir())
+	for _, name := range []string{"ADDR", "TOKEN", "CACERT"} {
+		t.Setenv("GOLDKEEP_"+name, "")
+		t.Setenv("VAULT_"+name, "")
+	}
+	expect := func(want string) {
+		t.Helper()
+		c, err := client.FromEnvironment()
+		if err == nil {
+			_, err = c.Images(t.Context())
+		}
+		if err != nil || seen != want {
+			t.Errorf("the token was %q, %v; want %q", seen, err, want)
+		}
+	}
+	t.Setenv("VAULT_ADDR", srv.URL)
+	path, err := client.TokenFile()
+	if err == nil {
+		err = os.WriteFile(path, []byte("of-the-file\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("of-the-file")
+	t.Setenv("VAULT_TOKEN", "of-vault")
+	expect("of-vault")
+	t.Setenv("GOLDKEEP_TOKEN", "ours")
+	expect("ours")
 }
 
 func TestUnreachableSaysWhatToDo(t *testing.T) {

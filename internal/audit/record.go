@@ -122,13 +122,3 @@ func decode(line []byte) (Record, error) {
 	}
 	return rec, nil
 }
-
-// Blind turns a name into one that can be compared but not read:
-// "hmac-sha256:...". mac is barrier.Keys.MAC.
-func Blind(mac func(purpose string, data []byte) ([]byte, error), name string) (string, error) {
-	sum, err := mac("audit", []byte(name))
-	if err != nil {
-		return "", err
-	}
-	return "hmac-sha256:" + hex.EncodeToString(sum), nil
-}

@@ -224,7 +224,7 @@ var devText = strings.TrimLeft(`
 
     export GOLDKEEP_ADDR=%s GOLDKEEP_TOKEN=%s
     goldkeep status
-    goldkeep kv put secret/hello greeting=world
+    echo -n world | goldkeep kv put secret/hello greeting=-
 
     The variables VAULT_ADDR and VAULT_TOKEN work too, with vault and bao as well.
 
