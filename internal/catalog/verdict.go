@@ -70,18 +70,43 @@ func (c *Catalog) Keep(ctx context.Context, v verdict.Verdict, turn int64) error
 		return err
 	}
 	return c.store.Update(ctx, func(tx store.Tx) error {
+		old, err := c.previous(ctx, tx, Pair{image.Digest(v.Image), v.Environment})
+		if err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until, body) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (image, environment) DO UPDATE SET turn = excluded.turn, until = excluded.until, body = excluded.body
 				WHERE catalog_verdict.turn = excluded.turn - 1`,
 			v.Image, v.Environment, turn+1, store.Millis(v.Until), body)
-		if err == nil && n == 0 {
+		switch {
+		case err == nil && n == 0:
 			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(c.Now()), v.Image, v.Environment)
+		case err == nil && c.OnKeep != nil:
+			err = c.OnKeep(ctx, tx, old, v)
 		}
 		if err != nil {
 			return fmt.Errorf("keep verdict: %w", err)
 		}
 		return nil
 	})
+}
+
+// previous is the verdict kept on a pair, for OnKeep; nil where there is none, or
+// nobody asks.
+func (c *Catalog) previous(ctx context.Context, tx store.Tx, p Pair) (*verdict.Verdict, error) {
+	if c.OnKeep == nil {
+		return nil, nil
+	}
+	var body []byte
+	err := tx.QueryRow(ctx, "SELECT body FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment).Scan(&body)
+	if errors.Is(err, store.ErrNoRows) || err == nil && body == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read verdict: %w", err)
+	}
+	old := &verdict.Verdict{}
+	return old, unpack(body, old)
 }
 
 // touch makes the verdicts on an image due, in the transaction that changes what
