@@ -25,7 +25,7 @@ var rooms = strings.Fields(`
 	image component advisory finding verdict scan report catalog
 	ca attest workload identity
 	policy auth engine gate
-	plan wire api agent cli server
+	plan wire api agent term cli server
 `)
 
 // only lists rooms that may know less than the order allows.
@@ -34,7 +34,8 @@ var only = map[string][]string{
 	"policy":  {"fault"},
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
-	"cli":   {"fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "verdict", "scan", "report", "audit"},
+	"term":  {"fault", "manifest"},
+	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "verdict", "scan", "report", "audit"},
 	"agent": {"fault", "attest"},
 }
 
@@ -52,7 +53,7 @@ var pickers = []string{"server", "agent", "cli"}
 // heavy modules enter through one room.
 var heavy = map[string][]string{
 	"github.com/google/go-containerregistry": {"image"},
-	"github.com/spf13/cobra":                 {"cli", "server", "agent"},
+	"github.com/spf13/cobra":                 {"term", "cli", "server", "agent"},
 	"modernc.org/sqlite":                     {"store/sqlite"},
 	"github.com/jackc/pgx":                   {"store/postgres"},
 	"github.com/google/osv-scalibr":          {"component", "finding", "advisory"},

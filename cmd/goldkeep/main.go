@@ -11,10 +11,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/term"
+	xterm "golang.org/x/term"
 
 	"github.com/goldkeep/goldkeep/internal/cli"
 	"github.com/goldkeep/goldkeep/internal/server"
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 //go:generate go test . -run TestReference -update
@@ -31,10 +32,10 @@ func run() int {
 }
 
 // terminal is this process's standard streams.
-func terminal() cli.IO {
-	std := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: server.Version}
-	std.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
-	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+func terminal() term.IO {
+	std := term.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Version: server.Version}
+	std.Terminal = xterm.IsTerminal(int(os.Stderr.Fd()))
+	if width, _, err := xterm.GetSize(int(os.Stderr.Fd())); err == nil {
 		std.Width = width
 	}
 	return std

@@ -17,12 +17,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/goldkeep/goldkeep/internal/cli"
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 var update = flag.Bool("update", false, "write docs/cli anew")
 
 func root() *cobra.Command {
-	return cli.Root(cli.IO{Getenv: func(string) string { return "" }}, doors())
+	return cli.Root(term.IO{Getenv: func(string) string { return "" }}, doors())
 }
 
 // TestReference fails where docs/cli is not what the commands say. With -update it

@@ -17,10 +17,12 @@ import (
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) advisoryCommand() *cobra.Command {
-	return group("advisory", "Known vulnerabilities: the local database, and the server's",
+	return term.Group("advisory", "Known vulnerabilities: the local database, and the server's",
 		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand())
 }
 
@@ -34,7 +36,7 @@ func (d *database) close() error { return d.store.Close() }
 
 // databasePath is where the local database is unless --db says otherwise.
 func (a *app) databasePath(flag string) string {
-	return first(flag, filepath.Join(a.dataFolder(), "advisories.db"))
+	return term.First(flag, filepath.Join(a.DataFolder(), "advisories.db"))
 }
 
 func addDatabaseFlag(cmd *cobra.Command, path *string) {
@@ -76,7 +78,7 @@ type syncFlags struct {
 func (a *app) advisorySyncCommand() *cobra.Command {
 	var o syncFlags
 	cmd := &cobra.Command{
-		Use: "sync --from FOLDER|URL", Short: "Bring the advisory database up to date", Args: wanted(),
+		Use: "sync --from FOLDER|URL", Short: "Bring the advisory database up to date", Args: term.Wanted(),
 		Long: "Bring the advisory database up to date from a folder or an address laid out as OSV's\n" +
 			"public bucket: <Ecosystem>/all.zip, and beside them, where present, kev.json (known to be\n" +
 			"exploited) and epss.csv (how likely that is). What did not change is not read again.\n" +
@@ -95,7 +97,7 @@ func (a *app) advisorySyncCommand() *cobra.Command {
 		fmt.Sprint(len(advisory.DefaultEcosystems))+" usual ones)")
 	f.BoolVar(&o.server, "server", false, "send the feeds that changed to the server")
 	addDatabaseFlag(cmd, &o.db)
-	return required(cmd, "from")
+	return term.Required(cmd, "from")
 }
 
 func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
@@ -104,18 +106,18 @@ func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
 		return err
 	}
 	defer func() { _ = db.close() }()
-	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: a.line.feed})
-	a.line.end()
+	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: a.Line.Feed})
+	a.Line.End()
 	if len(report.Changes)+len(report.Failed) > 0 {
-		if shown := a.print(report, func(t *table) { showSync(t, report) }); shown != nil {
+		if shown := a.Print(report, func(t *term.Table) { showSync(t, report) }); shown != nil {
 			return shown
 		}
 	}
 	return err
 }
 
-func showSync(t *table, report advisory.SyncReport) {
-	t.row("FEED", "RECORDS", "NEW", "CHANGED", "GONE", "NEWEST", "NOTE")
+func showSync(t *term.Table, report advisory.SyncReport) {
+	t.Row("FEED", "RECORDS", "NEW", "CHANGED", "GONE", "NEWEST", "NOTE")
 	for _, c := range report.Changes {
 		note := ""
 		switch {
@@ -124,17 +126,17 @@ func showSync(t *table, report advisory.SyncReport) {
 		case c.Unchanged:
 			note = "unchanged"
 		}
-		t.row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Newest, note)
+		t.Row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Newest, note)
 	}
 	for _, f := range report.Failed {
-		t.row(f.Feed, "", "", "", "", "", "failed: "+f.Reason)
+		t.Row(f.Feed, "", "", "", "", "", "failed: "+f.Reason)
 	}
 }
 
 func (a *app) advisoryStatusCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show which feeds the local database has, and how old they are", Args: wanted(),
+		Use: "status", Short: "Show which feeds the local database has, and how old they are", Args: term.Wanted(),
 		Example: "  goldkeep advisory status\n  goldkeep advisory status -o json | jq -r .id",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			db, err := openExisting(cmd.Context(), a.databasePath(path))
@@ -149,10 +151,10 @@ func (a *app) advisoryStatusCommand() *cobra.Command {
 			if s.Feeds == nil {
 				s.Feeds = []advisory.FeedState{}
 			}
-			return a.print(s, func(t *table) {
-				t.row("FEED", "RECORDS", "NEWEST", "SYNCED")
+			return a.Print(s, func(t *term.Table) {
+				t.Row("FEED", "RECORDS", "NEWEST", "SYNCED")
 				for _, f := range s.Feeds {
-					t.row(f.Name, f.Records, f.Newest, ago(time.Since(f.Synced)))
+					t.Row(f.Name, f.Records, f.Newest, ago(time.Since(f.Synced)))
 				}
 			})
 		},
@@ -164,7 +166,7 @@ func (a *app) advisoryStatusCommand() *cobra.Command {
 func (a *app) advisoryShowCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show an advisory, by its id or another name of the flaw", Args: wanted("ID"),
+		Use: "show ID", Short: "Show an advisory, by its id or another name of the flaw", Args: term.Wanted("ID"),
 		Example: "  goldkeep advisory show CVE-2024-45338\n  goldkeep advisory show GO-2024-3333 -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, err := openExisting(cmd.Context(), a.databasePath(path))
@@ -176,10 +178,10 @@ func (a *app) advisoryShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(records, func(t *table) {
+			return a.Print(records, func(t *term.Table) {
 				for i, r := range records {
 					if i > 0 {
-						fmt.Fprintln(t.w)
+						t.Row()
 					}
 					showRecord(t, r)
 				}
@@ -190,12 +192,12 @@ func (a *app) advisoryShowCommand() *cobra.Command {
 	return cmd
 }
 
-func showRecord(t *table, r advisory.Record) {
+func showRecord(t *term.Table, r advisory.Record) {
 	affected := r.Affected
 	r.Affected = nil
-	t.fields(r)
+	t.Fields(r)
 	for _, p := range affected {
-		t.row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
+		t.Row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
 	}
 }
 

@@ -14,10 +14,12 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) auditCommand() *cobra.Command {
-	return group("audit", "Read the audit log, and verify that nobody changed it", a.auditShowCommand(), a.auditVerifyCommand())
+	return term.Group("audit", "Read the audit log, and verify that nobody changed it", a.auditShowCommand(), a.auditVerifyCommand())
 }
 
 // verified is what "audit verify" answers.
@@ -32,7 +34,7 @@ type verified struct {
 func (a *app) auditVerifyCommand() *cobra.Command {
 	var anchor string
 	cmd := &cobra.Command{
-		Use: "verify FILE...", Short: "Verify the chain of an audit log; needs no server", Args: wanted("FILE..."),
+		Use: "verify FILE...", Short: "Verify the chain of an audit log; needs no server", Args: term.Wanted("FILE..."),
 		Long: "Verify the chain of an audit log; needs no server. Of one FILE, the older files beside it\n" +
 			"(FILE.<number>) are read too; several are read in the order given. A record that was changed,\n" +
 			"removed, moved or put in is reported, and the exit code is 1. Only an anchor (the last\n" +
@@ -43,18 +45,18 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = a.print(v, func(t *table) {
+			err = a.Print(v, func(t *term.Table) {
 				for _, p := range v.Problems {
-					t.row(fmt.Sprintf("%s:%d: record %d: %s", p.File, p.Line, p.Seq, p.Text))
+					t.Row(fmt.Sprintf("%s:%d: record %d: %s", p.File, p.Line, p.Seq, p.Text))
 				}
 				if v.Sound {
-					t.row(fmt.Sprintf("sound: %d records, %d to %d, the last with hash %s", v.Records, v.First, v.Last.Seq, v.Last.Hash))
+					t.Row(fmt.Sprintf("sound: %d records, %d to %d, the last with hash %s", v.Records, v.First, v.Last.Seq, v.Last.Hash))
 				} else {
-					t.row(fmt.Sprintf("not sound: %d records, %d problems", v.Records, len(v.Problems)))
+					t.Row(fmt.Sprintf("not sound: %d records, %d problems", v.Records, len(v.Problems)))
 				}
 			})
 			if err == nil && !v.Sound {
-				return answered(exitFailed)
+				return term.Answered(term.ExitFailed)
 			}
 			return err
 		},
@@ -101,17 +103,17 @@ func verifyLog(ctx context.Context, files []string, anchorFile string) (verified
 func (a *app) auditShowCommand() *cobra.Command {
 	var after uint64
 	var limit int
-	cmd := listing[client.AuditRecord]{
-		short:   "Show records of the server's audit log, oldest first",
-		example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json   # with all detail you may read", what: "records",
-		ask: func(c *client.Client, ctx context.Context) ([]client.AuditRecord, error) {
+	cmd := term.Listing[client.AuditRecord]{
+		Short:   "Show records of the server's audit log, oldest first",
+		Example: "  goldkeep audit show\n  goldkeep audit show --after 1200 --limit 100 -o json   # with all detail you may read", What: "records",
+		Ask: func(c *client.Client, ctx context.Context) ([]client.AuditRecord, error) {
 			return c.Audit(ctx, after, limit)
 		},
-		head: []any{"SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON"},
-		rows: func(t *table, r client.AuditRecord) {
-			t.row(r.Seq, r.Time.UTC().Format("2006-01-02 15:04:05"), r.Kind, r.Op, r.Mount, first(r.Name, r.Actor), r.Answer, r.Reason)
+		Head: []any{"SEQ", "TIME", "KIND", "OP", "MOUNT", "WHO", "ANSWER", "REASON"},
+		Rows: func(t *term.Table, r client.AuditRecord) {
+			t.Row(r.Seq, r.Time.UTC().Format("2006-01-02 15:04:05"), r.Kind, r.Op, r.Mount, term.First(r.Name, r.Actor), r.Answer, r.Reason)
 		},
-	}.command(a)
+	}.Command(a.Term)
 	cmd.Use = "show"
 	cmd.Flags().Uint64Var(&after, "after", 0, "only records with a higher number")
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")

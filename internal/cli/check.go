@@ -18,6 +18,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/report"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 // checkFlags are the flags of check.
@@ -33,7 +35,7 @@ type checkFlags struct {
 func (a *app) checkCommand() *cobra.Command {
 	var o checkFlags
 	cmd := &cobra.Command{
-		Use: "check IMAGE", Short: "Check an image against rules; needs no server", Args: wanted("IMAGE"),
+		Use: "check IMAGE", Short: "Check an image against rules; needs no server", Args: term.Wanted("IMAGE"),
 		Long: `Check an image against rules: what is in it, what is known to be wrong with that, and
 whether it may run in an environment. Needs no server. The exit code is 3 where it may not.
 
@@ -54,7 +56,7 @@ on the same base is checked at once.`,
   goldkeep check podman:shop:1.2 -f environments/ --env prod
   goldkeep check registry.example.com/team/shop:1.2 -o sarif > goldkeep.sarif
   goldkeep check ./app.oci.tar -o json | jq -r '.findings[].id'`,
-		Annotations: map[string]string{formats: "cyclonedx spdx sarif"},
+		Annotations: map[string]string{term.Formats: "cyclonedx spdx sarif"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.check(cmd, args[0], o)
 		},
@@ -95,11 +97,11 @@ func (a *app) check(cmd *cobra.Command, ref string, o checkFlags) error {
 	}
 	judged := verdict.Evaluate(*environment, evidence, now)
 	result := report.Result{Evidence: evidence, Verdict: &judged, Time: now, Version: a.version().Version}
-	if err := report.Write(a.Out, a.output, result, a.tableOptions(o)); err != nil {
+	if err := report.Write(a.Out, a.Output, result, a.tableOptions(o)); err != nil {
 		return err
 	}
 	if !judged.Admitted() {
-		return answered(exitRefused)
+		return term.Answered(term.ExitRefused)
 	}
 	return nil
 }
@@ -110,7 +112,7 @@ func (o checkFlags) now(cmd *cobra.Command) (time.Time, error) {
 	}
 	at, err := parseMoment(o.at)
 	if err != nil {
-		return at, usage(cmd, "--at %q is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", o.at)
+		return at, term.Usage(cmd, "--at %q is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", o.at)
 	}
 	return at, nil
 }
@@ -118,7 +120,7 @@ func (o checkFlags) now(cmd *cobra.Command) (time.Time, error) {
 // tableOptions says how the table is to look.
 func (a *app) tableOptions(o checkFlags) report.Options {
 	options := report.Options{All: o.all}
-	if _, ok := isTerminal(a.Out); ok {
+	if _, ok := term.IsTerminal(a.Out); ok {
 		options.Color = a.Getenv("NO_COLOR") == ""
 		options.Width = a.Width
 	}
@@ -130,7 +132,7 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 	if len(o.files) == 0 {
 		builtin := verdict.Default()
 		if o.environment != "" && o.environment != builtin.Name {
-			return nil, usage(cmd, "--env %s: say with -f in which file this environment is", o.environment)
+			return nil, term.Usage(cmd, "--env %s: say with -f in which file this environment is", o.environment)
 		}
 		return &builtin, nil
 	}
@@ -154,7 +156,7 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 	case len(names) == 0:
 		return nil, notFound("there is no Environment in %s", where).WithHint("docs/rules.md shows one")
 	case o.environment == "" && len(names) > 1:
-		return nil, usage(cmd, "%s holds several environments: say --env with one of %s", where, strings.Join(names, ", "))
+		return nil, term.Usage(cmd, "%s holds several environments: say --env with one of %s", where, strings.Join(names, ", "))
 	case chosen == nil:
 		return nil, notFound("there is no environment %q in %s", o.environment, where).WithHint("there are: %s", strings.Join(names, ", "))
 	}
@@ -163,8 +165,8 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 
 // evidence opens the image and finds out all there is to know of it.
 func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.Time) (found verdict.Evidence, err error) {
-	a.line.say("reading " + ref)
-	defer a.line.end()
+	a.Line.Say("reading " + ref)
+	defer a.Line.End()
 	img, err := image.Open(ctx, ref, o.open)
 	if err != nil {
 		return found, err
@@ -176,11 +178,11 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 	}
 	defer end()
 	for _, w := range img.Warnings {
-		a.warn("%s", printable(w))
+		a.Warn("%s", term.Printable(w))
 	}
 	deps := scan.Deps{Advisories: advisories, Limits: o.open.Limits, Now: func() time.Time { return now }}
 	if !o.noCache {
-		deps.Layers = scan.FileCache(a.layerFolder())
+		deps.Layers = scan.FileCache(a.LayerFolder())
 	}
 	found, err = scan.Scan(ctx, img, deps)
 	if fault.Is(err, fault.TooLarge) && fault.HintOf(err) == "" {
@@ -198,8 +200,8 @@ func (a *app) advisoriesFor(ctx context.Context, o checkFlags, now time.Time) (s
 	path := a.databasePath(o.db)
 	db, err := openExisting(ctx, path)
 	if fault.Is(err, fault.NotFound) {
-		a.warn("%s, so nothing is known of vulnerabilities", err)
-		a.hint("%s", fault.HintOf(err))
+		a.Warn("%s, so nothing is known of vulnerabilities", err)
+		a.Hint("%s", fault.HintOf(err))
 		return noAdvisories{}, func() {}, nil
 	}
 	if err != nil {
@@ -213,8 +215,8 @@ func (a *app) advisoriesFor(ctx context.Context, o checkFlags, now time.Time) (s
 	}
 	for _, f := range snapshot.Feeds {
 		if old := now.Sub(f.Synced); old > stale {
-			a.warn("the advisories of %s were last synced %s", f.Name, ago(old))
-			a.hint("sync them: goldkeep advisory sync --from FOLDER|URL")
+			a.Warn("the advisories of %s were last synced %s", f.Name, ago(old))
+			a.Hint("sync them: goldkeep advisory sync --from FOLDER|URL")
 			break
 		}
 	}

@@ -17,32 +17,34 @@ import (
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) verdictCommand() *cobra.Command {
 	var environment string
 	cmd := &cobra.Command{
-		Use: "verdict DIGEST|NAME@DIGEST --env NAME", Short: "Ask the server whether an image may run in an environment, and why not", Args: wanted("DIGEST"),
+		Use: "verdict DIGEST|NAME@DIGEST --env NAME", Short: "Ask the server whether an image may run in an environment, and why not", Args: term.Wanted("DIGEST"),
 		Long: "Ask the server whether an image may run in an environment, and why not. The exit\n" +
 			"code is 3 where it may not. One it has never seen is refused; with NAME@DIGEST it\n" +
 			"fetches that from the registry meanwhile.",
 		Example: "  goldkeep verdict sha256:4f7c... --env prod\n  goldkeep verdict sha256:4f7c... --env prod -o json | jq -r '.admit.reasons[].remedy'",
-		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
 			v, err := askVerdict(ctx, c, environment, args[0])
 			if err != nil {
 				return err
 			}
-			if err := a.print(v, func(t *table) { showVerdict(t, v) }); err != nil {
+			if err := a.Print(v, func(t *term.Table) { showVerdict(t, v) }); err != nil {
 				return err
 			}
 			if v.Admit.Answer != string(verdict.Yes) {
-				return answered(exitRefused)
+				return term.Answered(term.ExitRefused)
 			}
 			return nil
 		}),
 	}
 	cmd.Flags().StringVar(&environment, "env", "", "the environment to ask for")
-	return required(cmd, "env")
+	return term.Required(cmd, "env")
 }
 
 func askVerdict(ctx context.Context, c *client.Client, environment, image string) (*client.Verdict, error) {
@@ -61,58 +63,58 @@ func answers(v client.Verdict) string {
 	return line
 }
 
-func showVerdict(t *table, v *client.Verdict) {
-	t.row("image", v.Image)
-	t.row("environment", v.Environment)
-	t.row("admit", v.Admit.Answer)
-	t.reasons(v.Admit.Reasons)
-	t.row("retain", strings.TrimSpace(v.Retain.Answer+" "+v.Retain.Action))
-	t.reasons(v.Retain.Reasons)
-	t.row("at", v.At)
+func showVerdict(t *term.Table, v *client.Verdict) {
+	t.Row("image", v.Image)
+	t.Row("environment", v.Environment)
+	t.Row("admit", v.Admit.Answer)
+	showReasons(t, v.Admit.Reasons)
+	t.Row("retain", strings.TrimSpace(v.Retain.Answer+" "+v.Retain.Action))
+	showReasons(t, v.Retain.Reasons)
+	t.Row("at", v.At)
 	if !v.Until.IsZero() {
-		t.row("changes by itself at", v.Until)
+		t.Row("changes by itself at", v.Until)
 	}
 }
 
-// reasons shows why, what shows it, who to call and what to do.
-func (t *table) reasons(reasons []client.Reason) {
+// showReasons shows why, what shows it, who to call and what to do.
+func showReasons(t *term.Table, reasons []client.Reason) {
 	const most = 5
 	for _, r := range reasons {
 		word := r.Answer
 		if r.Answer == string(verdict.Yes) {
 			word = "warning"
 		}
-		t.row("  "+word, r.Rule+": "+r.Text)
+		t.Row("  "+word, r.Rule+": "+r.Text)
 		for i, e := range r.Evidence {
 			if i == most {
-				t.row(nil, fmt.Sprintf("  and %d more (-o json shows all)", len(r.Evidence)-most))
+				t.Row(nil, fmt.Sprintf("  and %d more (-o json shows all)", len(r.Evidence)-most))
 				break
 			}
-			t.row(nil, "  "+e)
+			t.Row(nil, "  "+e)
 		}
 		if r.Remedy != "" {
-			t.row(nil, "way out: "+r.Remedy)
+			t.Row(nil, "way out: "+r.Remedy)
 		}
 		if r.Owner != "" {
-			t.row(nil, "owner: "+r.Owner)
+			t.Row(nil, "owner: "+r.Owner)
 		}
 		if !r.Deadline.IsZero() {
-			t.row(nil, "until: "+moment(r.Deadline))
+			t.Row(nil, "until: "+term.Moment(r.Deadline))
 		}
 	}
 }
 
 func (a *app) findingCommand() *cobra.Command {
-	return group("finding", "See the flaws of an image, and decide about them", a.findingListCommand(), a.findingTriageCommand())
+	return term.Group("finding", "See the flaws of an image, and decide about them", a.findingListCommand(), a.findingTriageCommand())
 }
 
 func (a *app) findingListCommand() *cobra.Command {
 	var digest string
 	var hidden bool
 	cmd := &cobra.Command{
-		Use: "list --image DIGEST", Short: "List the findings of an image, most urgent first", Args: wanted(),
+		Use: "list --image DIGEST", Short: "List the findings of an image, most urgent first", Args: term.Wanted(),
 		Example: "  goldkeep finding list --image sha256:4f7c...\n  goldkeep finding list --image sha256:4f7c... --all -o json",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			i, err := c.Image(ctx, digest)
 			if err != nil {
 				return err
@@ -129,12 +131,12 @@ func (a *app) findingListCommand() *cobra.Command {
 				return err
 			}
 			found := slices.DeleteFunc(evidence.Findings, func(f finding.Finding) bool { return f.Hidden != "" && !hidden })
-			return printList(a, found, "findings", func(t *table) { showFindings(t, found, decisionsOn(i, decided, time.Now())) })
+			return term.PrintList(a.Term, found, "findings", func(t *term.Table) { showFindings(t, found, decisionsOn(i, decided, time.Now())) })
 		}),
 	}
 	cmd.Flags().StringVar(&digest, "image", "", "any digest of the image")
 	cmd.Flags().BoolVar(&hidden, "all", false, "findings that do not count, too, with the reason")
-	return required(cmd, "image")
+	return term.Required(cmd, "image")
 }
 
 // decisionsOn returns what was decided about this very image, by finding.
@@ -142,14 +144,14 @@ func decisionsOn(i *client.Image, decided []client.Triage, now time.Time) map[st
 	notes := map[string]string{}
 	for _, d := range decided {
 		if d.Expires.After(now) && (d.Image == i.ID || slices.Contains(i.Digests, d.Image)) {
-			notes[d.Finding] = d.Status + " until " + moment(d.Expires)
+			notes[d.Finding] = d.Status + " until " + term.Moment(d.Expires)
 		}
 	}
 	return notes
 }
 
-func showFindings(t *table, found []finding.Finding, decisions map[string]string) {
-	t.row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
+func showFindings(t *term.Table, found []finding.Finding, decisions map[string]string) {
+	t.Row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
 	for _, f := range found {
 		score := ""
 		if f.Score > 0 {
@@ -167,7 +169,7 @@ func showFindings(t *table, found []finding.Finding, decisions map[string]string
 				notes = append(notes, note)
 			}
 		}
-		t.row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
+		t.Row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
 	}
 }
 
@@ -179,7 +181,7 @@ type triageFlags struct {
 func (a *app) findingTriageCommand() *cobra.Command {
 	var o triageFlags
 	cmd := &cobra.Command{
-		Use: "triage ID --image DIGEST|--golden NAME --status STATUS --reason TEXT", Short: "Decide about a finding, for a time", Args: wanted("ID"),
+		Use: "triage ID --image DIGEST|--golden NAME --status STATUS --reason TEXT", Short: "Decide about a finding, for a time", Args: term.Wanted("ID"),
 		Long: "Decide about a finding, for a time. The status is one of\n" +
 			"  not_affected  the flaw cannot be used here; say why\n" +
 			"  accepted      the risk is known and taken\n" +
@@ -191,7 +193,7 @@ func (a *app) findingTriageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
@@ -199,8 +201,8 @@ func (a *app) findingTriageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(kept, func(t *table) {
-				t.row(triageHead...)
+			return a.Print(kept, func(t *term.Table) {
+				t.Row(triageHead...)
 				showTriage(t, *kept)
 			})
 		},
@@ -211,18 +213,18 @@ func (a *app) findingTriageCommand() *cobra.Command {
 	f.StringVar(&o.status, "status", "", "not_affected, accepted or fixing")
 	f.StringVar(&o.reason, "reason", "", "why, for those who read it later")
 	f.StringVar(&o.expires, "expires", "30d", "how long it holds: 72h, 30d, 2w; or a date")
-	return required(cmd, "status", "reason")
+	return term.Required(cmd, "status", "reason")
 }
 
 func (o triageFlags) triage(cmd *cobra.Command, id string, now time.Time) (client.Triage, error) {
 	t := client.Triage{Finding: id, Image: o.image, Golden: o.golden, Status: o.status, Reason: o.reason}
 	switch {
 	case (o.image == "") == (o.golden == ""):
-		return t, usage(cmd, "say what it is about: --image DIGEST or --golden NAME, and not both")
+		return t, term.Usage(cmd, "say what it is about: --image DIGEST or --golden NAME, and not both")
 	case !slices.Contains([]string{"not_affected", "accepted", "fixing"}, o.status):
-		return t, usage(cmd, "--status is one of not_affected, accepted, fixing")
+		return t, term.Usage(cmd, "--status is one of not_affected, accepted, fixing")
 	case strings.TrimSpace(o.reason) == "":
-		return t, usage(cmd, "--reason is needed: somebody will ask")
+		return t, term.Usage(cmd, "--reason is needed: somebody will ask")
 	}
 	if d, err := manifest.ParseDuration(o.expires); err == nil {
 		t.Expires = now.Add(time.Duration(d)).UTC()
@@ -230,7 +232,7 @@ func (o triageFlags) triage(cmd *cobra.Command, id string, now time.Time) (clien
 	}
 	at, err := parseMoment(o.expires)
 	if err != nil || !at.After(now) {
-		return t, usage(cmd, "--expires %q is neither a length of time (30d) nor a date to come (2027-01-31)", o.expires)
+		return t, term.Usage(cmd, "--expires %q is neither a length of time (30d) nor a date to come (2027-01-31)", o.expires)
 	}
 	t.Expires = at
 	return t, nil
@@ -246,27 +248,27 @@ func parseMoment(text string) (time.Time, error) {
 }
 
 func (a *app) triageCommand() *cobra.Command {
-	list := listing[client.Triage]{
-		short: "List the decisions on findings", example: "  goldkeep triage list", what: "decisions",
-		ask:  (*client.Client).Triages,
-		head: triageHead, rows: showTriage,
+	list := term.Listing[client.Triage]{
+		Short: "List the decisions on findings", Example: "  goldkeep triage list", What: "decisions",
+		Ask:  (*client.Client).Triages,
+		Head: triageHead, Rows: showTriage,
 	}
 	remove := &cobra.Command{
-		Use: "remove ID", Short: "Take a decision back; the finding counts again", Args: wanted("ID"),
+		Use: "remove ID", Short: "Take a decision back; the finding counts again", Args: term.Wanted("ID"),
 		Example: "  goldkeep triage remove t-81f0",
-		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.DeleteTriage(ctx, args[0]); err != nil {
 				return err
 			}
-			a.note("the decision %s is taken back", args[0])
+			a.Note("the decision %s is taken back", args[0])
 			return nil
 		}),
 	}
-	return group("triage", "See the decisions on findings, and take them back", list.command(a), remove)
+	return term.Group("triage", "See the decisions on findings, and take them back", list.Command(a.Term), remove)
 }
 
 var triageHead = []any{"ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON"}
 
-func showTriage(t *table, d client.Triage) {
-	t.row(d.ID, d.Finding, first(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
+func showTriage(t *term.Table, d client.Triage) {
+	t.Row(d.ID, d.Finding, term.First(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
 }

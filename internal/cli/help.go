@@ -3,7 +3,11 @@
 
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/internal/term"
+)
 
 // helpCommand is cobra's, but for a word that is nothing: that is an error.
 func helpCommand() *cobra.Command {
@@ -16,7 +20,7 @@ func helpCommand() *cobra.Command {
 				return err
 			}
 			if len(rest) > 0 {
-				return unknown(about, rest[0])
+				return term.Unknown(about, rest[0])
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

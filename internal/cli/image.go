@@ -17,40 +17,42 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) imageCommand() *cobra.Command {
-	list := listing[client.Image]{
-		short:   "List the images the server knows or was asked about",
-		example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'", what: "images",
-		ask:  (*client.Client).Images,
-		head: []any{"NAME", "KIND", "STATE", "SCANNED", "DIGEST"},
-		rows: func(t *table, i client.Image) { t.row(i.Name, i.Kind, i.State, i.Scanned, i.ID) },
+	list := term.Listing[client.Image]{
+		Short:   "List the images the server knows or was asked about",
+		Example: "  goldkeep image list\n  goldkeep image list -o json | jq -r '.[] | select(.state==\"wanted\") | .name'", What: "images",
+		Ask:  (*client.Client).Images,
+		Head: []any{"NAME", "KIND", "STATE", "SCANNED", "DIGEST"},
+		Rows: func(t *term.Table, i client.Image) { t.Row(i.Name, i.Kind, i.State, i.Scanned, i.ID) },
 	}
-	show := showing[*client.Image]{
-		use: "show", short: "Show one image and its verdicts",
-		example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
-		ask:     (*client.Client).Image,
-		fill:    showImage,
+	show := term.Showing[*client.Image]{
+		Use: "show", Short: "Show one image and its verdicts",
+		Example: "  goldkeep image show sha256:4f7c...\n  goldkeep image show sha256:4f7c... -o json   # with all evidence",
+		Ask:     (*client.Client).Image,
+		Fill:    showImage,
 	}
-	return group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list.command(a), show.command(a, "DIGEST"))
+	return term.Group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list.Command(a.Term), show.Command(a.Term, "DIGEST"))
 }
 
 func (a *app) imageAddCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use: "add IMAGE", Short: "Have the server scan an image or a program", Args: wanted("IMAGE"),
+		Use: "add IMAGE", Short: "Have the server scan an image or a program", Args: term.Wanted("IMAGE"),
 		Long: "Have the server scan an image or a program. IMAGE is an OCI or docker-save archive, an\n" +
 			"executable file, an OCI layout folder, podman:NAME or docker:NAME from the local store\n" +
 			"(these are sent), or a registry reference (the server fetches it itself).",
 		Example: "  goldkeep image add ./app.oci.tar\n  goldkeep image add podman:shop:1.2\n" +
 			"  goldkeep image add ./bin/worker --name worker   # a plain program\n  goldkeep image add registry.example.com/team/shop:1.2",
-		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
 			added, err := a.addImage(ctx, c, args[0], name)
 			if err != nil {
 				return err
 			}
-			return a.print(added, func(t *table) { showImage(t, added) })
+			return a.Print(added, func(t *term.Table) { showImage(t, added) })
 		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "the name to show for it; default: IMAGE")
@@ -66,9 +68,9 @@ func (a *app) addImage(ctx context.Context, c *client.Client, ref, name string) 
 		return c.PullImage(ctx, ref)
 	}
 	defer func() { _ = content.Close() }()
-	a.note("sending %s to %s", ref, c.Addr())
+	a.Note("sending %s to %s", ref, c.Addr())
 	// What goes wrong on this side explains more than the server's half of it.
-	return c.AddImage(ctx, first(name, ref), content)
+	return c.AddImage(ctx, term.First(name, ref), content)
 }
 
 // imageContent opens what is to be sent; nil means that ref is a registry
@@ -136,27 +138,27 @@ func savedImage(ctx context.Context, engine, name string) (io.ReadCloser, error)
 	_ = file.Close() // the first error says more
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return nil, notFound("save image with %s: %s", engine, printable(strings.TrimSpace(said.String()))).WithHint("see what is there with: %s images", engine)
+		return nil, notFound("save image with %s: %s", engine, term.Printable(strings.TrimSpace(said.String()))).WithHint("see what is there with: %s images", engine)
 	}
 	return nil, fault.New(fault.Unavailable, "save image with %s: %w", engine, err).WithHint("install %s, or save the image to a file and add that", engine)
 }
 
-func showImage(t *table, i *client.Image) {
-	t.row("name", i.Name)
-	t.row("digest", i.ID)
-	t.row("kind", i.Kind)
-	t.row("state", i.State)
+func showImage(t *term.Table, i *client.Image) {
+	t.Row("name", i.Name)
+	t.Row("digest", i.ID)
+	t.Row("kind", i.Kind)
+	t.Row("state", i.State)
 	if i.Error != "" {
-		t.row("error", i.Error)
+		t.Row("error", i.Error)
 	}
-	t.row("first seen", i.FirstSeen)
-	t.row("scanned", i.Scanned)
+	t.Row("first seen", i.FirstSeen)
+	t.Row("scanned", i.Scanned)
 	for _, d := range i.Digests {
 		if d != i.ID {
-			t.row("also known as", d)
+			t.Row("also known as", d)
 		}
 	}
 	for _, v := range i.Verdicts {
-		t.row("verdict in "+v.Environment, answers(v))
+		t.Row("verdict in "+v.Environment, answers(v))
 	}
 }

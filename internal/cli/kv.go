@@ -15,10 +15,12 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) kvCommand() *cobra.Command {
-	return group("kv", "Read and write secrets (KV version 2)",
+	return term.Group("kv", "Read and write secrets (KV version 2)",
 		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand(), a.kvEnableCommand())
 }
 
@@ -30,7 +32,7 @@ func (a *app) onSecret(wholeMount bool, do func(ctx context.Context, c *client.C
 		if err != nil {
 			return err
 		}
-		c, err := a.client()
+		c, err := a.Client()
 		if err != nil {
 			return err
 		}
@@ -42,7 +44,7 @@ func (a *app) onSecret(wholeMount bool, do func(ctx context.Context, c *client.C
 func kvPath(cmd *cobra.Command, text string, wholeMount bool) (mount, path string, err error) {
 	mount, path, _ = strings.Cut(strings.Trim(text, "/"), "/")
 	if mount == "" || path == "" && !wholeMount {
-		return "", "", usage(cmd, "%q is no place of a secret: write MOUNT/PATH, as in secret/app", text)
+		return "", "", term.Usage(cmd, "%q is no place of a secret: write MOUNT/PATH, as in secret/app", text)
 	}
 	return mount, path, nil
 }
@@ -57,7 +59,7 @@ type kvSecret struct {
 func (a *app) kvGetCommand() *cobra.Command {
 	var field string
 	cmd := &cobra.Command{
-		Use: "get MOUNT/PATH", Short: "Show a secret, or one field of it", Args: wanted("MOUNT/PATH"),
+		Use: "get MOUNT/PATH", Short: "Show a secret, or one field of it", Args: term.Wanted("MOUNT/PATH"),
 		Long:    "Show a secret, or one field of it. With --field the value is written as it is, byte\nfor byte; on a terminal a line break follows.",
 		Example: "  goldkeep kv get secret/app\n  goldkeep kv get secret/app --field tls.key > tls.key",
 		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
@@ -72,10 +74,10 @@ func (a *app) kvGetCommand() *cobra.Command {
 				return a.printField(mount+"/"+path, field, fields)
 			}
 			s := kvSecret{Path: mount + "/" + path, Version: version, Data: fields}
-			return a.print(s, func(t *table) {
-				t.row("FIELD", "VALUE")
+			return a.Print(s, func(t *term.Table) {
+				t.Row("FIELD", "VALUE")
 				for _, name := range sortedKeys(fields) {
-					t.row(name, plainText(fields[name]))
+					t.Row(name, term.PlainText(fields[name]))
 				}
 			})
 		}),
@@ -96,29 +98,20 @@ func (a *app) printField(path, field string, fields map[string]json.RawMessage) 
 	if !ok {
 		return notFound("%s has no field %q", path, field).WithHint("its fields are: %s", strings.Join(sortedKeys(fields), ", "))
 	}
-	if a.output == "json" {
-		return writeJSON(a.Out, raw)
+	if a.Output == "json" {
+		return term.WriteJSON(a.Out, raw)
 	}
 	end := ""
-	if _, ok := isTerminal(a.Out); ok {
+	if _, ok := term.IsTerminal(a.Out); ok {
 		end = "\n"
 	}
-	_, err := io.WriteString(a.Out, plainText(raw)+end)
+	_, err := io.WriteString(a.Out, term.PlainText(raw)+end)
 	return err
-}
-
-// plainText is a JSON string's text, or any other value as JSON.
-func plainText(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
-	}
-	return string(raw)
 }
 
 func (a *app) kvPutCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "put MOUNT/PATH FIELD=@FILE|FIELD=-|FIELD=VALUE...", Short: "Write a secret: a new version with these fields and no others", Args: wanted("MOUNT/PATH", "FIELD=..."),
+		Use: "put MOUNT/PATH FIELD=@FILE|FIELD=-|FIELD=VALUE...", Short: "Write a secret: a new version with these fields and no others", Args: term.Wanted("MOUNT/PATH", "FIELD=..."),
 		Long: "Write a secret: a new version with these fields and no others. A value comes from a\n" +
 			"file (FIELD=@FILE) or from standard input (FIELD=-, one field only); one line break at\n" +
 			"the end of standard input is left out, files are taken byte for byte. FIELD=VALUE\n" +
@@ -133,7 +126,7 @@ func (a *app) kvPutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
@@ -142,9 +135,9 @@ func (a *app) kvPutCommand() *cobra.Command {
 				return err
 			}
 			s := kvSecret{Path: mount + "/" + path, Version: version}
-			return a.print(s, func(t *table) {
-				t.row("path", s.Path)
-				t.row("version", s.Version)
+			return a.Print(s, func(t *term.Table) {
+				t.Row("path", s.Path)
+				t.Row("version", s.Version)
 			})
 		},
 	}
@@ -159,14 +152,14 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 	for i, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
-			return nil, usage(cmd, "field number %d is not of the form FIELD=@FILE, FIELD=- or FIELD=VALUE", i+1)
+			return nil, term.Usage(cmd, "field number %d is not of the form FIELD=@FILE, FIELD=- or FIELD=VALUE", i+1)
 		}
 		if _, twice := fields[name]; twice {
-			return nil, usage(cmd, "the field %q is given twice", name)
+			return nil, term.Usage(cmd, "the field %q is given twice", name)
 		}
 		switch {
 		case value == "-" && stdin:
-			return nil, usage(cmd, "only one field can come from standard input")
+			return nil, term.Usage(cmd, "only one field can come from standard input")
 		case value == "-":
 			stdin = true
 			text, err := a.kvStdin(cmd, name)
@@ -186,15 +179,15 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 		}
 	}
 	if visible {
-		a.warn("values on the command line can be seen by other users and stay in your shell's history; write FIELD=@FILE or FIELD=-")
+		a.Warn("values on the command line can be seen by other users and stay in your shell's history; write FIELD=@FILE or FIELD=-")
 	}
 	return fields, nil
 }
 
 func (a *app) kvStdin(cmd *cobra.Command, name string) (string, error) {
 	const most = 1 << 20
-	if _, ok := isTerminal(a.In); ok {
-		return a.secretInput(cmd.Context())("value of " + name)
+	if _, ok := term.IsTerminal(a.In); ok {
+		return a.SecretInput(cmd.Context())("value of " + name)
 	}
 	text, err := io.ReadAll(io.LimitReader(a.In, most+1))
 	if err != nil {
@@ -208,16 +201,16 @@ func (a *app) kvStdin(cmd *cobra.Command, name string) (string, error) {
 
 func (a *app) kvListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list MOUNT[/PATH]", Short: "List the secrets in a folder; names that end in / are folders", Args: wanted("MOUNT[/PATH]"),
+		Use: "list MOUNT[/PATH]", Short: "List the secrets in a folder; names that end in / are folders", Args: term.Wanted("MOUNT[/PATH]"),
 		Example: "  goldkeep kv list secret\n  goldkeep kv list secret/team",
 		RunE: a.onSecret(true, func(ctx context.Context, c *client.Client, mount, path string) error {
 			names, err := c.ListSecrets(ctx, mount, path)
 			if err != nil && !noSecret(err) {
 				return err
 			}
-			return printList(a, names, "secrets in "+mount+"/"+path, func(t *table) {
+			return term.PrintList(a.Term, names, "secrets in "+mount+"/"+path, func(t *term.Table) {
 				for _, n := range names {
-					t.row(n)
+					t.Row(n)
 				}
 			})
 		}),
@@ -227,7 +220,7 @@ func (a *app) kvListCommand() *cobra.Command {
 func (a *app) kvDeleteCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "delete MOUNT/PATH", Short: "Delete the newest version of a secret, or all of it", Args: wanted("MOUNT/PATH"),
+		Use: "delete MOUNT/PATH", Short: "Delete the newest version of a secret, or all of it", Args: term.Wanted("MOUNT/PATH"),
 		Long: "Delete the newest version of a secret, or all of it. A deleted version can be brought\n" +
 			"back with the API (undelete); with --all nothing is left.",
 		Example: "  goldkeep kv delete secret/app\n  goldkeep kv delete secret/app --all",
@@ -239,7 +232,7 @@ func (a *app) kvDeleteCommand() *cobra.Command {
 			if all {
 				what = "every version"
 			}
-			a.note("%s of %s is deleted", what, mount+"/"+path)
+			a.Note("%s of %s is deleted", what, mount+"/"+path)
 			return nil
 		}),
 	}
@@ -249,13 +242,13 @@ func (a *app) kvDeleteCommand() *cobra.Command {
 
 func (a *app) kvEnableCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "enable MOUNT", Short: "Make a new place for secrets; dev mode has one at secret", Args: wanted("MOUNT"),
+		Use: "enable MOUNT", Short: "Make a new place for secrets; dev mode has one at secret", Args: term.Wanted("MOUNT"),
 		Example: "  goldkeep kv enable secret",
-		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.EnableKV(ctx, args[0]); err != nil {
 				return err
 			}
-			a.note("secrets can be kept at %s now", args[0])
+			a.Note("secrets can be kept at %s now", args[0])
 			return nil
 		}),
 	}

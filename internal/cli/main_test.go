@@ -23,6 +23,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/cli"
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 var update = flag.Bool("update", false, "write the expected output of the scripts anew")
@@ -70,7 +71,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func goldkeep() {
-	os.Exit(cli.Main(context.Background(), os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}, cli.Doors{}))
+	os.Exit(cli.Main(context.Background(), os.Args[1:], term.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}, cli.Doors{}))
 }
 
 func program(run func(args []string) error) func() {

@@ -12,102 +12,104 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) environmentCommand() *cobra.Command {
-	list := listing[client.Environment]{
-		short: "List the environments of the server", example: "  goldkeep environment list", what: "environments",
-		ask:  (*client.Client).Environments,
-		head: []any{"NAME", "OWNER", "CONTACT", "AFTER", "ON FAIL"},
-		rows: func(t *table, e client.Environment) { t.row(e.Name, e.Owner, e.Contact, e.After, e.OnFail) },
+	list := term.Listing[client.Environment]{
+		Short: "List the environments of the server", Example: "  goldkeep environment list", What: "environments",
+		Ask:  (*client.Client).Environments,
+		Head: []any{"NAME", "OWNER", "CONTACT", "AFTER", "ON FAIL"},
+		Rows: func(t *term.Table, e client.Environment) { t.Row(e.Name, e.Owner, e.Contact, e.After, e.OnFail) },
 	}
-	show := showing[*client.Environment]{
-		use: "show", short: "Show an environment with its rules", example: "  goldkeep environment show prod",
-		ask: (*client.Client).Environment,
+	show := term.Showing[*client.Environment]{
+		Use: "show", Short: "Show an environment with its rules", Example: "  goldkeep environment show prod",
+		Ask: (*client.Client).Environment,
 	}
-	return group("environment", "See the environments and their rules", list.command(a), show.command(a, "NAME"))
+	return term.Group("environment", "See the environments and their rules", list.Command(a.Term), show.Command(a.Term, "NAME"))
 }
 
 func (a *app) goldenCommand() *cobra.Command {
-	list := listing[client.Golden]{
-		short: "List the golden images and what stands in their channels", example: "  goldkeep golden list", what: "golden images",
-		ask:  (*client.Client).Goldens,
-		head: []any{"NAME", "OWNER", "CHANNEL", "DIGEST"},
-		rows: func(t *table, g client.Golden) {
+	list := term.Listing[client.Golden]{
+		Short: "List the golden images and what stands in their channels", Example: "  goldkeep golden list", What: "golden images",
+		Ask:  (*client.Client).Goldens,
+		Head: []any{"NAME", "OWNER", "CHANNEL", "DIGEST"},
+		Rows: func(t *term.Table, g client.Golden) {
 			if len(g.Channels) == 0 {
-				t.row(g.Name, g.Owner, "", "")
+				t.Row(g.Name, g.Owner, "", "")
 			}
 			for _, channel := range sortedKeys(g.Channels) {
-				t.row(g.Name, g.Owner, channel, g.Channels[channel])
+				t.Row(g.Name, g.Owner, channel, g.Channels[channel])
 			}
 		},
 	}
-	return group("golden", "See the golden images", list.command(a))
+	return term.Group("golden", "See the golden images", list.Command(a.Term))
 }
 
 func (a *app) workloadCommand() *cobra.Command {
-	list := listing[client.Workload]{
-		short: "List the workloads", example: "  goldkeep workload list", what: "workloads",
-		ask:  (*client.Client).Workloads,
-		head: []any{"NAME", "ENVIRONMENT", "OWNER", "GOLDEN", "CHANNEL", "SECRETS"},
-		rows: func(t *table, w client.Workload) {
-			t.row(w.Name, w.Environment, w.Owner, w.Image.Golden, w.Image.Channel, len(w.Secrets))
+	list := term.Listing[client.Workload]{
+		Short: "List the workloads", Example: "  goldkeep workload list", What: "workloads",
+		Ask:  (*client.Client).Workloads,
+		Head: []any{"NAME", "ENVIRONMENT", "OWNER", "GOLDEN", "CHANNEL", "SECRETS"},
+		Rows: func(t *term.Table, w client.Workload) {
+			t.Row(w.Name, w.Environment, w.Owner, w.Image.Golden, w.Image.Channel, len(w.Secrets))
 		},
 	}
-	show := showing[*client.Workload]{
-		use: "show", short: "Show a workload and the secrets it needs", example: "  goldkeep workload show shop",
-		ask: (*client.Client).Workload,
+	show := term.Showing[*client.Workload]{
+		Use: "show", Short: "Show a workload and the secrets it needs", Example: "  goldkeep workload show shop",
+		Ask: (*client.Client).Workload,
 	}
-	return group("workload", "See the workloads", list.command(a), show.command(a, "NAME"))
+	return term.Group("workload", "See the workloads", list.Command(a.Term), show.Command(a.Term, "NAME"))
 }
 
 func (a *app) instanceCommand() *cobra.Command {
 	var ended bool
-	list := listing[client.Instance]{
-		short:   "List what runs, and what may keep its secrets until when",
-		example: "  goldkeep instance list\n  goldkeep instance list --all -o json   # those that ended too", what: "instances",
-		ask:  func(c *client.Client, ctx context.Context) ([]client.Instance, error) { return c.Instances(ctx, ended) },
-		head: []any{"ID", "WORKLOAD", "ENVIRONMENT", "NODE", "STATE", "UNTIL", "REASON"},
-		rows: func(t *table, i client.Instance) {
-			t.row(i.ID, i.Workload, i.Environment, i.Node, i.State, i.Until, i.Reason)
+	list := term.Listing[client.Instance]{
+		Short:   "List what runs, and what may keep its secrets until when",
+		Example: "  goldkeep instance list\n  goldkeep instance list --all -o json   # those that ended too", What: "instances",
+		Ask:  func(c *client.Client, ctx context.Context) ([]client.Instance, error) { return c.Instances(ctx, ended) },
+		Head: []any{"ID", "WORKLOAD", "ENVIRONMENT", "NODE", "STATE", "UNTIL", "REASON"},
+		Rows: func(t *term.Table, i client.Instance) {
+			t.Row(i.ID, i.Workload, i.Environment, i.Node, i.State, i.Until, i.Reason)
 		},
-	}.command(a)
+	}.Command(a.Term)
 	list.Flags().BoolVar(&ended, "all", false, "instances that are gone, too")
-	show := showing[*client.Instance]{
-		use: "show", short: "Show one instance", example: "  goldkeep instance show i-4f7c",
-		ask: (*client.Client).Instance,
+	show := term.Showing[*client.Instance]{
+		Use: "show", Short: "Show one instance", Example: "  goldkeep instance show i-4f7c",
+		Ask: (*client.Client).Instance,
 	}
-	return group("instance", "See what runs and has an identity", list, show.command(a, "ID"))
+	return term.Group("instance", "See what runs and has an identity", list, show.Command(a.Term, "ID"))
 }
 
 func (a *app) nodeCommand() *cobra.Command {
 	var out string
 	enrol := &cobra.Command{
-		Use: "enrol NAME", Short: "Make a token for the agent of a node", Args: wanted("NAME"),
+		Use: "enrol NAME", Short: "Make a token for the agent of a node", Args: term.Wanted("NAME"),
 		Long: "Make a token for the agent of a node. The token is shown once and kept nowhere.\n" +
 			"Whoever has it may ask for the identities of the workloads on that node.",
 		Example: "  goldkeep node enrol web-1 --out node.token   # a file only you can read\n  goldkeep node enrol web-1 | ssh web-1 'umask 077; cat > node.token'",
-		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
 			n, err := c.EnrolNode(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			if out != "" {
-				if err := writePrivate(out, n.Token+"\n"); err != nil {
+				if err := term.WritePrivate(out, n.Token+"\n"); err != nil {
 					return err
 				}
-				a.note("the token of node %s is in %s", n.Node, out)
+				a.Note("the token of node %s is in %s", n.Node, out)
 				return nil
 			}
-			if a.output == "json" {
-				return writeJSON(a.Out, n)
+			if a.Output == "json" {
+				return term.WriteJSON(a.Out, n)
 			}
 			_, err = fmt.Fprintln(a.Out, n.Token)
 			return err
 		}),
 	}
 	enrol.Flags().StringVar(&out, "out", "", "write the token to this file (mode 0600) instead of standard output")
-	return group("node", "Enrol the machines workloads run on", enrol)
+	return term.Group("node", "Enrol the machines workloads run on", enrol)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

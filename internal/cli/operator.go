@@ -14,13 +14,15 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 func (a *app) operatorCommand() *cobra.Command {
 	status := &cobra.Command{
-		Use: "status", Short: "Show whether the server is initialized and unsealed (exit code 5 while it is not)", Args: wanted(),
+		Use: "status", Short: "Show whether the server is initialized and unsealed (exit code 5 while it is not)", Args: term.Wanted(),
 		Example: "  goldkeep operator status",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			s, err := c.SealStatus(ctx)
 			if err != nil {
 				return err
@@ -29,22 +31,22 @@ func (a *app) operatorCommand() *cobra.Command {
 		}),
 	}
 	seal := &cobra.Command{
-		Use: "seal", Short: "Have the server forget its keys: no secret is given out until it is unsealed", Args: wanted(),
+		Use: "seal", Short: "Have the server forget its keys: no secret is given out until it is unsealed", Args: term.Wanted(),
 		Example: "  goldkeep operator seal",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			if err := c.Seal(ctx); err != nil {
 				return err
 			}
-			a.note("the server at %s is sealed", c.Addr())
+			a.Note("the server at %s is sealed", c.Addr())
 			return nil
 		}),
 	}
-	return group("operator", "Initialize, unseal and seal the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status)
+	return term.Group("operator", "Initialize, unseal and seal the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status)
 }
 
 // showSeal shows a seal status; sealed is exit code 5.
 func (a *app) showSeal(s *client.SealStatus) error {
-	err := a.print(s, func(t *table) { sealRows(t, s) })
+	err := a.Print(s, func(t *term.Table) { sealRows(t, s) })
 	if err != nil {
 		return err
 	}
@@ -55,28 +57,28 @@ func (a *app) showSeal(s *client.SealStatus) error {
 func (a *app) sealedCode(s *client.SealStatus) error {
 	switch {
 	case !s.Initialized:
-		a.hint("initialize it: goldkeep operator init")
+		a.Hint("initialize it: goldkeep operator init")
 	case s.Sealed:
-		a.hint("unseal it: goldkeep operator unseal")
+		a.Hint("unseal it: goldkeep operator unseal")
 	default:
 		return nil
 	}
-	return answered(exitUnavailable)
+	return term.Answered(term.ExitUnavailable)
 }
 
-func sealRows(t *table, s *client.SealStatus) {
-	t.row("initialized", yesNo(s.Initialized))
-	t.row("sealed", yesNo(s.Sealed))
+func sealRows(t *term.Table, s *client.SealStatus) {
+	t.Row("initialized", yesNo(s.Initialized))
+	t.Row("sealed", yesNo(s.Sealed))
 	if s.Type != "" {
-		t.row("seal type", s.Type)
+		t.Row("seal type", s.Type)
 	}
 	if s.Shares > 1 {
-		t.row("key shares", fmt.Sprintf("%d, of which %d unseal", s.Shares, s.Threshold))
+		t.Row("key shares", fmt.Sprintf("%d, of which %d unseal", s.Shares, s.Threshold))
 	}
 	if s.Sealed && s.Threshold > 0 {
-		t.row("progress", fmt.Sprintf("%d of %d", s.Progress, s.Threshold))
+		t.Row("progress", fmt.Sprintf("%d of %d", s.Progress, s.Threshold))
 	}
-	t.row("version", s.Version)
+	t.Row("version", s.Version)
 }
 
 func yesNo(b bool) string {
@@ -89,16 +91,16 @@ func yesNo(b bool) string {
 func (a *app) operatorInitCommand() *cobra.Command {
 	var shares, threshold int
 	cmd := &cobra.Command{
-		Use: "init", Short: "Initialize a new server; prints the key shares and the root token, once", Args: wanted(),
+		Use: "init", Short: "Initialize a new server; prints the key shares and the root token, once", Args: term.Wanted(),
 		Long: "Initialize a new server. The key is split into shares; some of them together unseal\n" +
 			"the server after each start. Shares and root token are printed once and kept nowhere:\n" +
 			"give each share to another person, and revoke the root token when others exist.",
 		Example: "  goldkeep operator init\n  goldkeep operator init --shares 3 --threshold 2 -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if threshold < 1 || threshold > shares {
-				return usage(cmd, "--threshold must be from 1 to the number of shares (%d)", shares)
+				return term.Usage(cmd, "--threshold must be from 1 to the number of shares (%d)", shares)
 			}
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
@@ -106,16 +108,16 @@ func (a *app) operatorInitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.print(made, func(t *table) {
+			if err := a.Print(made, func(t *term.Table) {
 				for i, k := range made.KeysB64 {
-					t.row(fmt.Sprintf("key share %d", i+1), k)
+					t.Row(fmt.Sprintf("key share %d", i+1), k)
 				}
-				t.row("root token", made.RootToken)
+				t.Row("root token", made.RootToken)
 			}); err != nil {
 				return err
 			}
-			a.note("this is shown once; keep the shares apart")
-			a.hint("unseal with %d of them: goldkeep operator unseal", threshold)
+			a.Note("this is shown once; keep the shares apart")
+			a.Hint("unseal with %d of them: goldkeep operator unseal", threshold)
 			return nil
 		},
 	}
@@ -126,13 +128,13 @@ func (a *app) operatorInitCommand() *cobra.Command {
 
 func (a *app) operatorUnsealCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "unseal", Short: "Give key shares until the server is unsealed", Args: wanted(),
+		Use: "unseal", Short: "Give key shares until the server is unsealed", Args: term.Wanted(),
 		Long: "Give key shares until the server is unsealed. On a terminal you are asked for one share;\n" +
 			"otherwise shares are read from standard input, one a line. Never write a share on the\n" +
 			"command line.",
 		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			next := a.secretInput(ctx)
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
+			next := a.SecretInput(ctx)
 			var status *client.SealStatus
 			for status == nil || status.Sealed {
 				share, err := next("key share")
@@ -145,7 +147,7 @@ func (a *app) operatorUnsealCommand() *cobra.Command {
 				if status, err = c.Unseal(ctx, share); err != nil {
 					return err
 				}
-				if _, asked := isTerminal(a.In); asked {
+				if _, asked := term.IsTerminal(a.In); asked {
 					break
 				}
 			}
@@ -163,13 +165,13 @@ func noInput(what string, err error) error {
 
 func (a *app) loginCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "login", Short: "Keep a token for the commands to come", Args: wanted(),
+		Use: "login", Short: "Keep a token for the commands to come", Args: term.Wanted(),
 		Long: "Keep a token for the commands to come. It is asked for, or read from standard input,\n" +
 			"tried on the server, and written to ~/.goldkeep-token, which only you can read.\n" +
 			"GOLDKEEP_TOKEN and --token-file go before it.",
 		Example: "  goldkeep login\n  pass goldkeep/token | goldkeep login",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
-			token, err := a.secretInput(ctx)("token")
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
+			token, err := a.SecretInput(ctx)("token")
 			if err != nil || token == "" {
 				return noInput("token", err)
 			}
@@ -177,13 +179,13 @@ func (a *app) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writePrivate(a.keptToken(), token+"\n"); err != nil {
+			if err := term.WritePrivate(a.KeptToken(), token+"\n"); err != nil {
 				return err
 			}
-			a.note("logged in to %s as %s (policies: %s); the token is in %s", c.Addr(), first(self.DisplayName, "token"),
-				strings.Join(self.Policies, ", "), a.keptToken())
-			if a.env("TOKEN") != "" {
-				a.warn("GOLDKEEP_TOKEN or VAULT_TOKEN is set and goes before it")
+			a.Note("logged in to %s as %s (policies: %s); the token is in %s", c.Addr(), term.First(self.DisplayName, "token"),
+				strings.Join(self.Policies, ", "), a.KeptToken())
+			if a.Env("TOKEN") != "" {
+				a.Warn("GOLDKEEP_TOKEN or VAULT_TOKEN is set and goes before it")
 			}
 			return nil
 		}),

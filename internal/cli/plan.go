@@ -16,6 +16,8 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 // changes are the flags of plan and apply.
@@ -28,11 +30,11 @@ type changes struct {
 func (a *app) planCommand() *cobra.Command {
 	var o changes
 	cmd := &cobra.Command{
-		Use: "plan -f FILE|FOLDER|-", Short: "Show what apply would change on the server", Args: wanted(),
+		Use: "plan -f FILE|FOLDER|-", Short: "Show what apply would change on the server", Args: term.Wanted(),
 		Long: "Show what apply would change on the server. Nothing is changed. Documents are of\n" +
 			"the kinds Environment, GoldenImage, Workload and Policy.",
 		Example: "  goldkeep plan -f goldkeep/\n  goldkeep plan -f prod.yaml --prune   # what is not in the files would go",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
@@ -50,11 +52,11 @@ func (a *app) planCommand() *cobra.Command {
 func (a *app) applyCommand() *cobra.Command {
 	var o changes
 	cmd := &cobra.Command{
-		Use: "apply -f FILE|FOLDER|-", Short: "Make the server be what the files say", Args: wanted(),
+		Use: "apply -f FILE|FOLDER|-", Short: "Make the server be what the files say", Args: term.Wanted(),
 		Long: "Make the server be what the files say. They are checked as a whole first: on any\n" +
 			"error in them nothing changes. On a terminal the changes are shown first, and you are asked.",
 		Example: "  goldkeep apply -f goldkeep/\n  goldkeep apply -f goldkeep/ --prune --yes   # in a pipeline\n  cat prod.yaml | goldkeep apply -f - --yes",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)
 			if err != nil {
 				return err
@@ -78,14 +80,14 @@ func (a *app) applyCommand() *cobra.Command {
 func (o *changes) addFlags(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringArrayVarP(&o.files, "file", "f", nil, "a file, a folder of *.yaml files, or - for standard input; may be given again")
 	cmd.Flags().BoolVar(&o.prune, "prune", false, "remove what is on the server and not in the files")
-	return required(cmd, "file")
+	return term.Required(cmd, "file")
 }
 
 // agree shows what would change and asks. Where nobody can be asked, --yes is
 // needed.
 func (a *app) agree(ctx context.Context, c *client.Client, request client.PlanRequest, o changes) (bool, error) {
-	if _, ok := isTerminal(a.In); !ok || !a.Terminal || slices.Contains(o.files, "-") {
-		return false, &usageError{msg: "nobody can be asked: this is not a terminal", hint: "look at it with goldkeep plan, then say: goldkeep apply --yes"}
+	if _, ok := term.IsTerminal(a.In); !ok || !a.Terminal || slices.Contains(o.files, "-") {
+		return false, term.UsageHint("nobody can be asked: this is not a terminal", "look at it with goldkeep plan, then say: goldkeep apply --yes")
 	}
 	plan, err := c.Plan(ctx, request)
 	if err != nil {
@@ -95,8 +97,8 @@ func (a *app) agree(ctx context.Context, c *client.Client, request client.PlanRe
 	if !changing(plan) {
 		return false, nil
 	}
-	if !a.confirm(ctx, "apply this?") {
-		a.note("nothing was changed")
+	if !a.Confirm(ctx, "apply this?") {
+		a.Note("nothing was changed")
 		return false, ctx.Err()
 	}
 	return true, nil
@@ -138,7 +140,7 @@ func (a *app) readDocuments(o changes) (client.PlanRequest, error) {
 }
 
 func (a *app) showPlan(plan *client.Plan, would bool) error {
-	return a.print(plan, func(t *table) { writePlan(t.w, plan, would) })
+	return a.Print(plan, func(t *term.Table) { writePlan(t, plan, would) })
 }
 
 var signs = map[string]string{"create": "+", "update": "~", "delete": "-"}
@@ -154,14 +156,14 @@ func writePlan(w io.Writer, plan *client.Plan, would bool) {
 			if len(c.Fields) > 0 {
 				line += ": " + strings.Join(c.Fields, ", ")
 			}
-			fmt.Fprintln(w, printable(line))
+			fmt.Fprintln(w, term.Printable(line))
 		}
 		if c.Warning != "" {
 			place := ""
 			if c.File != "" {
 				place = fmt.Sprintf(" (%s:%d)", c.File, c.Line)
 			}
-			fmt.Fprintln(w, printable("  ! "+c.Warning+place))
+			fmt.Fprintln(w, term.Printable("  ! "+c.Warning+place))
 		}
 	}
 	switch {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 // overview is what "status" answers.
@@ -27,16 +29,16 @@ type overview struct {
 
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show how the server is: sealed or not, how old its advisories are, what runs", Args: wanted(),
+		Use: "status", Short: "Show how the server is: sealed or not, how old its advisories are, what runs", Args: term.Wanted(),
 		Long: "Show how the server is. Without a token that may see more, only the seal is shown.\n" +
 			"The exit code is 5 where the server is sealed or does not answer.",
 		Example: "  goldkeep status\n  goldkeep status -o json | jq .instances",
-		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			o, err := look(ctx, c)
 			if err != nil {
 				return err
 			}
-			if err := a.print(o, func(t *table) { showOverview(t, o, time.Now()) }); err != nil {
+			if err := a.Print(o, func(t *term.Table) { showOverview(t, o, time.Now()) }); err != nil {
 				return err
 			}
 			return a.sealedCode(&o.Seal)
@@ -72,8 +74,8 @@ func look(ctx context.Context, c *client.Client) (*overview, error) {
 	return o, nil
 }
 
-func showOverview(t *table, o *overview, now time.Time) {
-	t.row("server", o.Server)
+func showOverview(t *term.Table, o *overview, now time.Time) {
+	t.Row("server", o.Server)
 	sealRows(t, &o.Seal)
 	if o.Advisories != nil {
 		text := "none; send some with: goldkeep advisory sync --from DIR --server"
@@ -87,14 +89,14 @@ func showOverview(t *table, o *overview, now time.Time) {
 			}
 			text = fmt.Sprintf("%d records in %d feeds, synced %s", records, len(o.Advisories.Feeds), ago(now.Sub(oldest)))
 		}
-		t.row("advisories", text)
+		t.Row("advisories", text)
 	}
 	if o.Instances != nil {
 		var states []string
 		for _, s := range sortedKeys(o.Instances) {
 			states = append(states, fmt.Sprintf("%d %s", o.Instances[s], s))
 		}
-		t.row("instances", first(strings.Join(states, ", "), "none"))
+		t.Row("instances", term.First(strings.Join(states, ", "), "none"))
 	}
 }
 
@@ -119,20 +121,20 @@ type build struct {
 }
 
 func (a *app) version() build {
-	b := build{Version: first(a.Version, "devel"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: term.First(a.Version, "devel"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok && a.Version == "" {
-		b.Version = first(strings.Trim(info.Main.Version, "()"), b.Version)
+		b.Version = term.First(strings.Trim(info.Main.Version, "()"), b.Version)
 	}
 	return b
 }
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Show the version of this program", Args: wanted(),
+		Use: "version", Short: "Show the version of this program", Args: term.Wanted(),
 		Example: "  goldkeep version",
 		RunE: func(*cobra.Command, []string) error {
 			b := a.version()
-			return a.print(b, func(t *table) { t.fields(b) })
+			return a.Print(b, func(t *term.Table) { t.Fields(b) })
 		},
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
+
+	"github.com/goldkeep/goldkeep/internal/term"
 )
 
 // scoreFiles are the files beside the ecosystems' folders, by feed.
@@ -32,13 +34,13 @@ var scoreFiles = []struct{ feed, file string }{
 // uploadFeeds sends the feeds of a folder to the server, but for those it has.
 func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 	if strings.Contains(o.from, "://") {
-		return usage(cmd, "--server needs a folder: fetch the feeds first")
+		return term.Usage(cmd, "--server needs a folder: fetch the feeds first")
 	}
 	files, err := feedFiles(o.from, o.ecosystems)
 	if err != nil {
 		return err
 	}
-	c, err := a.client()
+	c, err := a.Client()
 	if err != nil {
 		return err
 	}
@@ -58,8 +60,8 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 		}
 		changes = append(changes, *change)
 	}
-	return printList(a, changes, "feeds", func(t *table) {
-		t.row("FEED", "RECORDS", "NEW", "CHANGED", "GONE", "IMAGES JUDGED AGAIN", "NOTE")
+	return term.PrintList(a.Term, changes, "feeds", func(t *term.Table) {
+		t.Row("FEED", "RECORDS", "NEW", "CHANGED", "GONE", "IMAGES JUDGED AGAIN", "NOTE")
 		for _, c := range changes {
 			note := ""
 			if c.Unchanged {
@@ -68,7 +70,7 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 			if len(c.Bad) > 0 {
 				note = "could not be read: " + strings.Join(c.Bad, "; ")
 			}
-			t.row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Images, note)
+			t.Row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Images, note)
 		}
 	})
 }
@@ -126,7 +128,7 @@ func (a *app) uploadFeed(ctx context.Context, c *client.Client, f feedFile, held
 		return nil, fault.New(fault.Invalid, "read feed: %w", err)
 	}
 	if a.Terminal {
-		a.note("sending %s", f.feed)
+		a.Note("sending %s", f.feed)
 	}
 	return c.UploadFeed(ctx, f.feed, file)
 }

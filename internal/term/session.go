@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package term
 
 import (
 	"bufio"
@@ -14,23 +14,23 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/term"
+	xterm "golang.org/x/term"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// client makes the connection that flags and environment describe. It does not
+// Client makes the connection that flags and environment describe. It does not
 // connect yet.
-func (a *app) client() (*client.Client, error) {
-	token, err := a.token()
+func (a *Term) Client() (*client.Client, error) {
+	token, err := a.Token()
 	if err != nil {
 		return nil, err
 	}
 	c, err := client.New(client.Config{
-		Addr:   first(a.addr, a.env("ADDR")),
+		Addr:   First(a.Addr, a.Env("ADDR")),
 		Token:  token,
-		CACert: first(a.caCert, a.env("CACERT")),
+		CACert: First(a.CACert, a.Env("CACERT")),
 	})
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
@@ -38,12 +38,13 @@ func (a *app) client() (*client.Client, error) {
 	return c, nil
 }
 
-// env reads a variable of ours, or else the one Vault's tools have for it.
-func (a *app) env(name string) string {
-	return first(a.Getenv("GOLDKEEP_"+name), a.Getenv("VAULT_"+name))
+// Env reads a variable of ours, or else the one Vault's tools have for it.
+func (a *Term) Env(name string) string {
+	return First(a.Getenv("GOLDKEEP_"+name), a.Getenv("VAULT_"+name))
 }
 
-func first(texts ...string) string {
+// First returns the first text that is not empty.
+func First(texts ...string) string {
 	for _, t := range texts {
 		if t != "" {
 			return t
@@ -52,59 +53,60 @@ func first(texts ...string) string {
 	return ""
 }
 
-// token finds the token: in the file named, the environment, or where login put it.
-func (a *app) token() (string, error) {
-	if a.tokenFile != "" {
-		text, err := os.ReadFile(a.tokenFile)
+// Token finds the token: in the file named, the environment, or where login put it.
+func (a *Term) Token() (string, error) {
+	if a.TokenFile != "" {
+		text, err := os.ReadFile(a.TokenFile)
 		if err != nil {
 			return "", fault.New(fault.Invalid, "read token: %w", err)
 		}
 		return strings.TrimSpace(string(text)), nil
 	}
-	if t := a.env("TOKEN"); t != "" {
+	if t := a.Env("TOKEN"); t != "" {
 		return t, nil
 	}
-	text, err := os.ReadFile(a.keptToken())
+	text, err := os.ReadFile(a.KeptToken())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fault.New(fault.Invalid, "read token: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
 
-// keptToken is where login keeps the token.
-func (a *app) keptToken() string { return filepath.Join(a.Getenv("HOME"), ".goldkeep-token") }
+// KeptToken is where login keeps the token.
+func (a *Term) KeptToken() string { return filepath.Join(a.Getenv("HOME"), ".goldkeep-token") }
 
-// dataFolder and layerFolder follow the XDG base directory specification.
-func (a *app) dataFolder() string {
-	return filepath.Join(first(a.Getenv("XDG_DATA_HOME"), filepath.Join(a.Getenv("HOME"), ".local", "share")), "goldkeep")
+// DataFolder is where the local advisory database is, after the XDG base directory
+// specification.
+func (a *Term) DataFolder() string {
+	return filepath.Join(First(a.Getenv("XDG_DATA_HOME"), filepath.Join(a.Getenv("HOME"), ".local", "share")), "goldkeep")
 }
 
-// layerFolder is where what was read of layers is kept.
-func (a *app) layerFolder() string {
-	return filepath.Join(first(a.Getenv("XDG_CACHE_HOME"), filepath.Join(a.Getenv("HOME"), ".cache")), "goldkeep", "layers")
+// LayerFolder is where what was read of layers is kept.
+func (a *Term) LayerFolder() string {
+	return filepath.Join(First(a.Getenv("XDG_CACHE_HOME"), filepath.Join(a.Getenv("HOME"), ".cache")), "goldkeep", "layers")
 }
 
-// isTerminal reports whether a stream is a terminal.
-func isTerminal(stream any) (*os.File, bool) {
+// IsTerminal reports whether a stream is a terminal.
+func IsTerminal(stream any) (*os.File, bool) {
 	f, ok := stream.(*os.File)
-	return f, ok && term.IsTerminal(int(f.Fd()))
+	return f, ok && xterm.IsTerminal(int(f.Fd()))
 }
 
-// secretInput returns a function that reads secrets, which must not stand on the
+// SecretInput returns a function that reads secrets, which must not stand on the
 // command line: each call asks for one without echo on a terminal, and else takes
 // the next line of standard input. io.EOF: there is no more.
-func (a *app) secretInput(ctx context.Context) func(what string) (string, error) {
-	if f, ok := isTerminal(a.In); ok {
+func (a *Term) SecretInput(ctx context.Context) func(what string) (string, error) {
+	if f, ok := IsTerminal(a.In); ok {
 		return func(what string) (string, error) {
 			fmt.Fprintf(a.Err, "%s (not shown): ", what)
 			defer fmt.Fprintln(a.Err)
-			before, err := term.GetState(int(f.Fd()))
+			before, err := xterm.GetState(int(f.Fd()))
 			if err != nil {
 				return "", err
 			}
-			text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
+			text, err := await(ctx, func() ([]byte, error) { return xterm.ReadPassword(int(f.Fd())) })
 			if ctx.Err() != nil {
-				err = errors.Join(err, term.Restore(int(f.Fd()), before))
+				err = errors.Join(err, xterm.Restore(int(f.Fd()), before))
 			}
 			return strings.TrimSpace(string(text)), err
 		}
@@ -120,8 +122,8 @@ func (a *app) secretInput(ctx context.Context) func(what string) (string, error)
 	}
 }
 
-// confirm asks a question that is answered by y or n; no answer is no.
-func (a *app) confirm(ctx context.Context, question string) bool {
+// Confirm asks a question that is answered by y or n; no answer is no.
+func (a *Term) Confirm(ctx context.Context, question string) bool {
 	fmt.Fprintf(a.Err, "%s [y/N] ", question)
 	line, err := await(ctx, func() (string, error) { return bufio.NewReader(a.In).ReadString('\n') })
 	answer := strings.ToLower(strings.TrimSpace(line))
@@ -149,9 +151,9 @@ func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	}
 }
 
-// writePrivate writes a file that only its owner may read, and never through
+// WritePrivate writes a file that only its owner may read, and never through
 // somebody else's link: the new file takes the old one's place.
-func writePrivate(path, text string) error {
+func WritePrivate(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".goldkeep-*") // mode 0600
 	if err != nil {
 		return fault.New(fault.Invalid, "write %s: %w", path, err)

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package term
 
 import (
 	"context"
@@ -19,22 +19,22 @@ import (
 
 // The exit codes. They are a promise: see exitCodes.
 const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitRefused     = 3
-	exitDenied      = 4
-	exitUnavailable = 5
-	exitInterrupted = 130
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitRefused     = 3
+	ExitDenied      = 4
+	ExitUnavailable = 5
+	ExitInterrupted = 130
 )
 
 // exitCodes is the one table from kinds of error to exit codes; every other
-// kind is exitFailed.
+// kind is ExitFailed.
 var exitCodes = map[fault.Kind]int{
-	fault.Refused:     exitRefused,
-	fault.Denied:      exitDenied,
-	fault.Sealed:      exitUnavailable,
-	fault.Unavailable: exitUnavailable,
+	fault.Refused:     ExitRefused,
+	fault.Denied:      ExitDenied,
+	fault.Sealed:      ExitUnavailable,
+	fault.Unavailable: ExitUnavailable,
 }
 
 // usageError is a command line that cannot be understood.
@@ -45,12 +45,16 @@ type usageError struct {
 // Error implements error.
 func (e *usageError) Error() string { return e.msg }
 
-func usage(cmd *cobra.Command, format string, args ...any) error {
+// Usage is the error for a command line that cannot be understood.
+func Usage(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{msg: fmt.Sprintf(format, args...), hint: "see: " + cmd.CommandPath() + " --help"}
 }
 
-// unknown is the error for a word that is no command.
-func unknown(cmd *cobra.Command, word string) error {
+// UsageHint is a command line that cannot be understood, with the way out.
+func UsageHint(msg, hint string) error { return &usageError{msg: msg, hint: hint} }
+
+// Unknown is the error for a word that is no command.
+func Unknown(cmd *cobra.Command, word string) error {
 	e := &usageError{
 		msg:  fmt.Sprintf("%q is no command of %s", word, cmd.CommandPath()),
 		hint: "see what there is: " + cmd.CommandPath() + " --help",
@@ -61,15 +65,15 @@ func unknown(cmd *cobra.Command, word string) error {
 	return e
 }
 
-// answered is an error whose text stands in the answer already: only the exit
+// Answered is an error whose text stands in the answer already: only the exit
 // code is left to say.
-type answered int
+type Answered int
 
 // Error implements error.
-func (e answered) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e Answered) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // ExitCode implements silent.
-func (e answered) ExitCode() int { return int(e) }
+func (e Answered) ExitCode() int { return int(e) }
 
 // silent is an error that says nothing but an exit code; "goldkeep run" has one too.
 type silent interface {
@@ -77,9 +81,9 @@ type silent interface {
 	ExitCode() int
 }
 
-// wanted checks the number of arguments; names say what they are: "IMAGE",
+// Wanted checks the number of arguments; names say what they are: "IMAGE",
 // "[ID]", "FILE...".
-func wanted(names ...string) cobra.PositionalArgs {
+func Wanted(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		least, most := 0, len(names)
 		for _, n := range names {
@@ -92,11 +96,11 @@ func wanted(names ...string) cobra.PositionalArgs {
 		}
 		switch {
 		case len(args) < least:
-			return usage(cmd, "%s needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and "))
+			return Usage(cmd, "%s needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and "))
 		case len(args) > most && most == 0:
-			return usage(cmd, "%s takes no arguments, and %q is one", cmd.CommandPath(), args[0])
+			return Usage(cmd, "%s takes no arguments, and %q is one", cmd.CommandPath(), args[0])
 		case len(args) > most:
-			return usage(cmd, "%s takes %s only, and %q is more", cmd.CommandPath(), strings.Join(names, " and "), args[most])
+			return Usage(cmd, "%s takes %s only, and %q is more", cmd.CommandPath(), strings.Join(names, " and "), args[most])
 		}
 		return nil
 	}
@@ -111,8 +115,8 @@ type failure struct {
 	Code    int      `json:"exitCode"`
 }
 
-// fail shows an error and returns the exit code for it.
-func (a *app) fail(ctx context.Context, err error) int {
+// Fail shows an error and returns the exit code for it.
+func (a *Term) Fail(ctx context.Context, err error) int {
 	var done silent
 	if errors.As(err, &done) {
 		return done.ExitCode()
@@ -123,9 +127,9 @@ func (a *app) fail(ctx context.Context, err error) int {
 	}
 	f := describe(err)
 	if ctx.Err() != nil {
-		f = failure{Message: "interrupted", Kind: "interrupted", Code: exitInterrupted}
+		f = failure{Message: "interrupted", Kind: "interrupted", Code: ExitInterrupted}
 	}
-	if a.output == "json" {
+	if a.Output == "json" {
 		text, err := json.Marshal(f)
 		if err == nil {
 			fmt.Fprintln(a.Err, string(text))
@@ -148,7 +152,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 func describe(err error) failure {
 	var wrong *usageError
 	if errors.As(err, &wrong) {
-		return failure{Message: wrong.msg, Kind: "usage", Hint: wrong.hint, Code: exitUsage}
+		return failure{Message: wrong.msg, Kind: "usage", Hint: wrong.hint, Code: ExitUsage}
 	}
 	f := failure{Message: err.Error(), Hint: fault.HintOf(err)}
 	kind := fault.KindOf(err)
@@ -175,22 +179,25 @@ func describe(err error) failure {
 		}
 		f.Message = strings.Join(f.Errors, "\n")
 	}
-	f.Kind, f.Code = kind.String(), exitFailed
+	f.Kind, f.Code = kind.String(), ExitFailed
 	if code, ok := exitCodes[kind]; ok {
 		f.Code = code
 	}
 	return f
 }
 
-func (a *app) warn(format string, args ...any) {
-	a.line.end()
+// Warn says on standard error what may be wrong; the command goes on.
+func (a *Term) Warn(format string, args ...any) {
+	a.Line.End()
 	fmt.Fprintf(a.Err, "goldkeep: warning: "+format+"\n", args...)
 }
 
-func (a *app) hint(format string, args ...any) {
+// Hint says on standard error what to do next.
+func (a *Term) Hint(format string, args ...any) {
 	fmt.Fprintf(a.Err, "goldkeep: hint: "+format+"\n", args...)
 }
 
-func (a *app) note(format string, args ...any) {
+// Note says something on standard error that is not part of the answer.
+func (a *Term) Note(format string, args ...any) {
 	fmt.Fprintf(a.Err, "goldkeep: "+format+"\n", args...)
 }
