@@ -55,6 +55,7 @@ const (
 	EmbeddedSecret FactKind = "embeddedSecret"
 	RootUser       FactKind = "rootUser"
 	UnpinnedBase   FactKind = "unpinnedBase"
+	RemoteLogin    FactKind = "remoteLogin"    // an exposed ssh or telnet port, or a server for it
 	Duplicate      FactKind = "duplicateEntry" // a path twice in one layer: a tool that shows the first is misled
 )
 

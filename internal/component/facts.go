@@ -19,6 +19,7 @@ var toolKinds = kindsByName(map[FactKind]string{
 	Shell:          "sh bash dash ash zsh ksh ksh93 mksh fish tcsh csh busybox",
 	PackageManager: "apt-get dpkg apk yum dnf dnf5 microdnf tdnf rpm zypper pacman opkg",
 	Compiler:       "gcc cc g++ c++ clang clang++ tcc make cmake ld as go rustc cargo javac ghc",
+	RemoteLogin:    "sshd dropbear in.telnetd telnetd in.rshd",
 	NetworkTool:    "curl wget nc ncat netcat nc.openbsd nc.traditional socat telnet nmap ssh scp sftp ftp rsync tcpdump",
 })
 
@@ -30,6 +31,30 @@ func kindsByName(lists map[FactKind]string) map[string]FactKind {
 		}
 	}
 	return out
+}
+
+// explanations say what a kind of fact is and how to be rid of it.
+var explanations = map[FactKind][2]string{
+	EmbeddedSecret: {"A credential is in the image", "change that credential, then rebuild without it: a later layer that deletes it does not help; secrets come at run time"},
+	RootUser:       {"The image runs as root", "end the Dockerfile with USER and a number above 0"},
+	Shell:          {"The image has a shell", "copy the program into a base image without a shell (distroless, scratch)"},
+	PackageManager: {"The image has a package manager", "copy the program into a base image without one (distroless, scratch)"},
+	Compiler:       {"The image has a compiler", "build in one stage and copy the result into the last one"},
+	NetworkTool:    {"The image has tools that reach over the network", "remove them in the layer that installs them"},
+	SetUID:         {"A file runs with the rights of its owner or group", "remove the bit in the layer that brings the file: chmod ug-s"},
+	Capability:     {"A file carries capabilities of the kernel", "remove them in the layer that brings the file: setcap -r"},
+	WorldWritable:  {"Everybody may write to it", "take the right away in the layer that brings it: chmod o-w"},
+	UnpinnedBase:   {"The base image is not pinned to a digest", "write FROM name:tag@sha256:..."},
+	Duplicate:      {"A path is twice in one layer, so tools may disagree on what is there", "rebuild the layer with a tool that writes each path once"},
+	RemoteLogin:    {"The image offers a remote login", "remove the server and its port: a container is replaced, not repaired, and its engine can run a command in it"},
+}
+
+// Explain says in a sentence what a kind of fact is, and what to do about it.
+func Explain(kind FactKind) (what, remedy string) {
+	if e, ok := explanations[kind]; ok {
+		return e[0], e[1]
+	}
+	return string(kind), "see docs/check.md"
 }
 
 // programFolders are where a program can be called by name.

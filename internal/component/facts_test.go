@@ -27,6 +27,7 @@ func TestFacts(t *testing.T) {
 		file{name: "usr/bin/curl", text: "x", mode: 0o755}, file{name: "usr/bin/apt-get", text: "x", mode: 0o755},
 		file{name: "usr/bin/su", text: "x", mode: 0o4755}, file{name: "usr/bin/su2", hard: "usr/bin/su"}, file{name: "usr/bin/wall", text: "x", mode: 0o2755},
 		file{name: "bin/ping", text: "x", mode: 0o755, caps: netRaw},
+		file{name: "usr/sbin/sshd", text: "x", mode: 0o755},
 		file{name: "tmp/", mode: 0o1777}, file{name: "open/", mode: 0o777},
 		file{name: "twice", text: "a"}, file{name: "twice", text: "b"},
 	), layerOf(t, file{name: "usr/bin/.wh.curl"}, file{name: "open/", mode: 0o755}))
@@ -35,6 +36,7 @@ func TestFacts(t *testing.T) {
 		component.Compiler:       {"/usr/bin/x86_64-linux-gnu-gcc-12"},
 		component.NetworkTool:    {},
 		component.PackageManager: {"/usr/bin/apt-get"},
+		component.RemoteLogin:    {"/usr/sbin/sshd"},
 		component.SetUID:         {"/usr/bin/su", "/usr/bin/su2", "/usr/bin/wall"},
 		component.Capability:     {"/bin/ping"},
 		component.WorldWritable:  {},
@@ -46,6 +48,9 @@ func TestFacts(t *testing.T) {
 		}
 	}
 	for _, f := range inv.Facts {
+		if what, remedy := component.Explain(f.Kind); what == string(f.Kind) || remedy == "" {
+			t.Errorf("%s is not explained", f.Kind)
+		}
 		if f.Kind == component.Capability && f.Detail != "cap_net_raw" {
 			t.Errorf("capability %q", f.Detail)
 		}
@@ -150,7 +155,7 @@ func TestDeletedSecretsStayKnown(t *testing.T) {
 func TestConfigFacts(t *testing.T) {
 	img := &image.Image{
 		Config: image.Config{
-			User: "0:0",
+			User: "0:0", Ports: []string{"22/tcp", "8080/tcp", "22/udp", "23"},
 			Env: []string{
 				"PATH=/bin", "AWS_ACCESS_KEY_ID=" + keyID, "AWS_SECRET_ACCESS_KEY=" + secret, "DB_PASSWORD=k3Zq9vLw", "GPG_KEY=E3FF2839C048B25C084DEBE9B26995E310250568",
 				"DB_PASSWORD_FILE=/run/secrets/db", "TOKEN=/run/token/file", "API_TOKEN=changeme-please", "ACCESS_TOKEN=3600000000",
@@ -167,6 +172,9 @@ func TestConfigFacts(t *testing.T) {
 	}
 	if len(factsOf(inv, component.RootUser)) != 1 || len(factsOf(inv, component.UnpinnedBase)) != 1 || inv.Base != "example.test/base:1" {
 		t.Errorf("got %+v, base %q", inv.Facts, inv.Base)
+	}
+	if diff := cmp.Diff([]string{"port 22/tcp", "port 23"}, factsOf(inv, component.RemoteLogin)); diff != "" {
+		t.Error(diff)
 	}
 	img.Annotations["org.opencontainers.image.base.digest"] = "sha256:1"
 	for user, root := range map[string]bool{"": true, "root": true, "root:x": true, "00": true, "1000": false, "app": false, "10001:0": false} {

@@ -38,10 +38,24 @@ func configFacts(img *image.Image) []Fact {
 			add(EmbeddedSecret, fmt.Sprintf("history[%d]", i), detail)
 		}
 	}
+	for _, port := range img.Config.Ports {
+		if what := remoteLogin(port); what != "" {
+			add(RemoteLogin, "port "+port, what)
+		}
+	}
 	if name, pinned := baseImage(img); name != "" && !pinned {
 		add(UnpinnedBase, "base", "the image names its base without a digest")
 	}
 	return facts
+}
+
+// remoteLogin names the service for logging in that a port is known for.
+func remoteLogin(port string) string {
+	number, protocol, _ := strings.Cut(port, "/")
+	if protocol != "" && protocol != "tcp" {
+		return ""
+	}
+	return map[string]string{"22": "ssh", "23": "telnet", "513": "rlogin", "514": "rsh", "3389": "remote desktop", "5900": "VNC"}[number]
 }
 
 func rootDetail(user string) string {

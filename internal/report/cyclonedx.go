@@ -6,6 +6,7 @@ package report
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -37,7 +38,7 @@ func CycloneDX(w io.Writer, r Result) error {
 		Tools:     &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: "goldkeep", Version: r.Version}}},
 		Component: &cdx.Component{
 			BOMRef: imageRef, Type: cdx.ComponentTypeContainer, Name: imageName(ev.Image), Version: ev.Image.ID,
-			Properties: properties("platform", ev.Image.Platform, "chainId", ev.Image.ChainID, "snapshot", ev.Snapshot, "owner", ev.Image.Owner),
+			Properties: properties(append(unseen(ev), "platform", ev.Image.Platform, "chainId", ev.Image.ChainID, "snapshot", ev.Snapshot, "owner", ev.Image.Owner)...),
 		},
 	}
 	components := []cdx.Component{}
@@ -48,11 +49,23 @@ func CycloneDX(w io.Writer, r Result) error {
 		components = append(components, cdxComponent(refs.list[i], c))
 	}
 	bom.Components = &components
+	bom.Compositions = composition(ev)
 	bom.Vulnerabilities = cdxVulnerabilities(ev, refs)
 	enc := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON)
 	enc.SetPretty(true)
 	enc.SetEscapeHTML(false)
 	return enc.EncodeVersion(bom, cdx.SpecVersion1_6)
+}
+
+// composition says whether the list of components is whole.
+func composition(ev contents) *[]cdx.Composition {
+	aggregate := cdx.CompositionAggregateComplete
+	for _, p := range ev.Problems {
+		if p.Fatal || p.Uncovered {
+			aggregate = cdx.CompositionAggregateIncomplete
+		}
+	}
+	return &[]cdx.Composition{{Aggregate: aggregate, Assemblies: &[]cdx.BOMReference{imageRef}}}
 }
 
 // refs gives each component a reference that is unique and does not depend on
@@ -83,11 +96,32 @@ func (r refs) of(f finding.Finding) string {
 	return imageRef
 }
 
+// details are the parts of a component that other formats have no field for. The
+// room sbom reads them again.
+func details(c component.Component) []string {
+	return []string{
+		"ecosystem", c.Ecosystem, "path", c.Path, "layer", string(c.Layer), "layerIndex", strconv.Itoa(c.LayerIndex),
+		"source", c.Source, "sourceVersion", c.SourceVersion, "owner", c.Owner, "arch", c.Arch, "maintainer", c.Maintainer,
+		"main", yes(c.Main), "linked", strings.Join(c.Packages, " "),
+	}
+}
+
+// unseen says what was not read, so that nobody takes the list for a whole one.
+func unseen(ev contents) []string {
+	if len(ev.Problems) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(ev.Problems)
+	if err != nil { // plain fields always encode
+		return nil
+	}
+	return []string{"problems", string(text)}
+}
+
 func cdxComponent(ref string, c component.Component) cdx.Component {
 	out := cdx.Component{
 		BOMRef: ref, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
-		Properties: properties("ecosystem", c.Ecosystem, "path", c.Path, "layer", string(c.Layer), "layerIndex", strconv.Itoa(c.LayerIndex),
-			"source", c.Source, "sourceVersion", c.SourceVersion, "owner", c.Owner),
+		Properties: properties(details(c)...),
 	}
 	if c.Main {
 		out.Type = cdx.ComponentTypeApplication

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -143,6 +144,7 @@ func schemas(t *testing.T, main string) *jsonschema.Schema {
 		"http://cyclonedx.org/schema/jsf-0.82.schema.json":                                               "jsf-0.82.schemax.json",
 		"http://cyclonedx.org/schema/spdx.schema.json":                                                   "spdx.schema.json",
 		"https://raw.githubusercontent.com/oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json": "sarif-schema-2.1.0.json",
+		"http://spdx.org/rdf/terms/2.3":                                                                  "spdx-schema-2.3.json",
 	}
 	id := ""
 	for address, file := range files {
@@ -182,11 +184,83 @@ func results() map[string]report.Result {
 	hostile.Evidence.Components = append(hostile.Evidence.Components, hostile.Evidence.Components...)
 	hostile.Evidence.Findings = append(hostile.Evidence.Findings, hostile.Evidence.Findings...)
 	hostile.Evidence.Facts = append(hostile.Evidence.Facts, component.Fact{Kind: component.RootUser}, component.Fact{Kind: component.Shell, Path: "c:/x"})
-	return map[string]report.Result{"sample": sample(), "empty": {Time: now, Version: "1"}, "hostile": hostile}
+	scratch := report.Result{Time: now, Version: "1", Evidence: verdict.Evidence{Image: verdict.Image{ID: "sha256:" + strings.Repeat("0", 64), Platform: "linux/arm64/v8"}}}
+	partial := sample()
+	partial.Evidence.Problems = append(partial.Evidence.Problems, component.Problem{Path: "lib.jar", Reason: "\x1b[31m", Uncovered: true})
+	partial.Evidence.OS = component.OS{ID: "odd os", VersionID: "\u202e1", Name: "\"quoted\""}
+	odd := sample()
+	odd.Evidence.Components = nil
+	for i, license := range []string{"MIT", "GPL-2.0+ AND (MIT OR Apache-2.0)", "LicenseRef-x", "see /usr/share/doc", "NOASSERTION", strings.Repeat("long ", 2000), "\u00e9\u4e2d"} {
+		for _, purl := range []string{"", "pkg:npm/%40scope/name@1.0.0", "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12", "pkg:generic/a b", "no purl at all"} {
+			odd.Evidence.Components = append(odd.Evidence.Components, component.Component{Name: fmt.Sprint("odd", i), Version: "1:2+b~c", PURL: purl, Licenses: []string{license, license}})
+		}
+	}
+	return map[string]report.Result{
+		"sample": sample(), "empty": {Time: now, Version: "1"}, "hostile": hostile, "scratch": scratch, "partial": partial, "odd": odd,
+	}
+}
+
+// TestSARIFSuitsGitHub holds what GitHub's code scanning asks of a file beyond
+// the format (docs.github.com, "SARIF support for code scanning").
+func TestSARIFSuitsGitHub(t *testing.T) {
+	for name, r := range results() {
+		var doc struct {
+			Runs []struct {
+				Automation struct{ ID string } `json:"automationDetails"`
+				Tool       struct {
+					Driver struct {
+						Rules []struct {
+							ID                string
+							Short, Full, Help struct{ Text string }
+							Properties        struct {
+								Tags     []string
+								Severity string `json:"security-severity"`
+							}
+						}
+					}
+				}
+				Results []struct {
+					RuleID, Level       string
+					RuleIndex           int
+					PartialFingerprints map[string]string
+					Locations           []struct {
+						PhysicalLocation struct {
+							ArtifactLocation struct{ URI string }
+							Region           struct{ StartLine int }
+						}
+					}
+				}
+			}
+		}
+		text := write(t, "sarif", r, report.Options{})
+		text = strings.NewReplacer(`"shortDescription"`, `"short"`, `"fullDescription"`, `"full"`).Replace(text)
+		if err := json.Unmarshal([]byte(text), &doc); err != nil {
+			t.Fatal(err)
+		}
+		run := doc.Runs[0]
+		if !strings.HasSuffix(run.Automation.ID, "/") {
+			t.Errorf("%s: category %q", name, run.Automation.ID)
+		}
+		for _, rule := range run.Tool.Driver.Rules {
+			if rule.ID == "" || rule.Short.Text == "" || rule.Full.Text == "" || rule.Help.Text == "" || len(rule.Properties.Tags) == 0 || len(rule.Properties.Tags) > 20 {
+				t.Errorf("%s: rule %+v", name, rule)
+			}
+			if score := rule.Properties.Severity; score != "" && !regexp.MustCompile(`^(10|[0-9])\.[0-9]$`).MatchString(score) {
+				t.Errorf("%s: rule %s: score %q", name, rule.ID, score)
+			}
+		}
+		for _, result := range run.Results {
+			place := result.Locations[0].PhysicalLocation
+			if result.PartialFingerprints["primaryLocationLineHash"] == "" || place.ArtifactLocation.URI == "" || place.Region.StartLine < 1 ||
+				run.Tool.Driver.Rules[result.RuleIndex].ID != result.RuleID || strings.Contains(place.ArtifactLocation.URI, "..") && name != "hostile" {
+				t.Errorf("%s: result %+v", name, result)
+			}
+		}
+	}
 }
 
 func TestOfficialSchemas(t *testing.T) {
-	for format, file := range map[string]string{"cyclonedx": "bom-1.6.schema.json", "sarif": "sarif-schema-2.1.0.json"} {
+	for format, file := range map[string]string{"cyclonedx": "bom-1.6.schema.json", "spdx": "spdx-schema-2.3.json", "sarif": "sarif-schema-2.1.0.json"} {
 		schema := schemas(t, file)
 		for name, r := range results() {
 			text := write(t, format, r, report.Options{})
@@ -214,8 +288,12 @@ func TestSPDXIsReadByOthers(t *testing.T) {
 		if err := spdxlib.ValidateDocument(doc); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if len(doc.Packages) != len(r.Evidence.Components)+1 {
-			t.Errorf("%s: %d packages, want %d", name, len(doc.Packages), len(r.Evidence.Components)+1)
+		want := len(r.Evidence.Components) + 1
+		if r.Evidence.OS.ID != "" {
+			want++
+		}
+		if len(doc.Packages) != want {
+			t.Errorf("%s: %d packages, want %d", name, len(doc.Packages), want)
 		}
 		ids := map[string]bool{}
 		for _, p := range doc.Packages {

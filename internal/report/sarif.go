@@ -24,8 +24,14 @@ type sarifLog struct {
 
 type sarifRun struct {
 	Tool        sarifTool         `json:"tool"`
+	Automation  *sarifAutomation  `json:"automationDetails,omitempty"`
 	Invocations []sarifInvocation `json:"invocations"`
 	Results     []sarifResult     `json:"results"`
+}
+
+// sarifAutomation keeps the results of different images apart where they are kept.
+type sarifAutomation struct {
+	ID string `json:"id"`
 }
 
 type sarifTool struct {
@@ -35,19 +41,26 @@ type sarifTool struct {
 type sarifDriver struct {
 	Name    string      `json:"name"`
 	Version string      `json:"version,omitempty"`
+	Address string      `json:"informationUri"`
 	Rules   []sarifRule `json:"rules"`
 }
 
 type sarifRule struct {
 	ID         string         `json:"id"`
 	Short      sarifText      `json:"shortDescription"`
-	Help       *sarifText     `json:"help,omitempty"`
+	Full       sarifText      `json:"fullDescription"`
+	Help       sarifText      `json:"help"`
 	HelpURI    string         `json:"helpUri,omitempty"`
+	Default    sarifDefault   `json:"defaultConfiguration"`
 	Properties map[string]any `json:"properties,omitempty"`
 }
 
 type sarifText struct {
 	Text string `json:"text"`
+}
+
+type sarifDefault struct {
+	Level string `json:"level"`
 }
 
 type sarifInvocation struct {
@@ -84,6 +97,13 @@ type sarifLocation struct {
 
 type sarifPhysical struct {
 	Artifact sarifArtifact `json:"artifactLocation"`
+	Region   sarifRegion   `json:"region"`
+}
+
+// sarifRegion is where in the file: line 1 where there is no better one, for
+// some who show results want a line.
+type sarifRegion struct {
+	Line int `json:"startLine"`
 }
 
 type sarifArtifact struct {
@@ -115,11 +135,30 @@ func SARIF(w io.Writer, r Result) error {
 		}
 	}
 	run := sarifRun{
-		Tool:        sarifTool{sarifDriver{Name: "goldkeep", Version: r.Version, Rules: s.list}},
+		Tool:        s.tool(r.Version),
+		Automation:  &sarifAutomation{"goldkeep/" + uriOf(withoutVersion(imageName(ev.Image))) + "/"},
 		Invocations: []sarifInvocation{invocation(ev, r.Time)},
 		Results:     s.results,
 	}
-	return encode(w, sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}})
+	return encode(w, sarifLogOf(run))
+}
+
+func sarifLogOf(run sarifRun) sarifLog {
+	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
+}
+
+func (s *sarifWriter) tool(version string) sarifTool {
+	return sarifTool{sarifDriver{Name: "goldkeep", Version: version, Address: "https://github.com/goldkeep/goldkeep", Rules: s.list}}
+}
+
+// withoutVersion cuts tag and digest off a name: what is fixed in the next build
+// of an image is to be seen as fixed.
+func withoutVersion(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	if tag := strings.LastIndexByte(name, ':'); tag > strings.LastIndexByte(name, '/') {
+		name = name[:tag]
+	}
+	return name
 }
 
 func invocation(ev contents, end time.Time) sarifInvocation {
@@ -148,25 +187,45 @@ type sarifWriter struct {
 
 // add adds a result; the first result of a rule brings the rule.
 func (s *sarifWriter) add(rule sarifRule, result sarifResult, path, logical string) {
+	s.addAt(rule, result, place{path: path, logical: logical})
+}
+
+// place is where a result was found. One that says its key is known again by it,
+// wherever its line moves.
+type place struct {
+	path, logical, key string
+	line               int
+}
+
+func (s *sarifWriter) addAt(rule sarifRule, result sarifResult, at place) {
 	index, known := s.rules[rule.ID]
 	if !known {
 		index = len(s.list)
 		s.rules[rule.ID] = index
+		rule.Default = sarifDefault{result.Level}
+		if rule.Full.Text == "" {
+			rule.Full = rule.Short
+		}
+		if rule.Help.Text == "" {
+			rule.Help = rule.Full
+		}
 		s.list = append(s.list, rule)
 	}
-	location := sarifLocation{Physical: sarifPhysical{sarifArtifact{uriOf(path)}}}
-	if logical != "" {
-		location.Logical = []sarifLogical{{logical}}
+	location := sarifLocation{Physical: sarifPhysical{sarifArtifact{uriOf(at.path)}, sarifRegion{max(1, at.line)}}}
+	if at.logical != "" {
+		location.Logical = []sarifLogical{{at.logical}}
 	}
 	result.Rule, result.Index, result.Locations = rule.ID, index, []sarifLocation{location}
-	result.Fingerprints = map[string]string{"goldkeep/v1": digest(rule.ID + "\x00" + path + "\x00" + logical)}
+	print := digest(rule.ID + "\x00" + at.path + "\x00" + at.logical + at.key)
+	// The second name is the one GitHub knows a result again by.
+	result.Fingerprints = map[string]string{"goldkeep/v1": print, "primaryLocationLineHash": print}
 	s.results = append(s.results, result)
 }
 
 func (s *sarifWriter) finding(f finding.Finding, suppressions []sarifSuppression) {
 	rule := sarifRule{ID: f.ID, Short: sarifText{cmp.Or(f.Summary, f.ID+" in "+f.Package)}, Properties: map[string]any{"tags": []string{"security", "vulnerability"}}}
-	if f.Score > 0 {
-		rule.Properties["security-severity"] = fmt.Sprintf("%.1f", f.Score)
+	if score := cmp.Or(f.Score, assumedScores[f.Severity]); score > 0 {
+		rule.Properties["security-severity"] = fmt.Sprintf("%.1f", score)
 	}
 	rule.HelpURI = sourceOf(f.ID, f.URL).URL
 	text := f.Package + " " + f.Version + " is hit by " + f.ID
@@ -178,8 +237,12 @@ func (s *sarifWriter) finding(f finding.Finding, suppressions []sarifSuppression
 	} else {
 		text += "; no fix is published"
 	}
+	rule.Help = sarifText{text + ". " + rule.Short.Text}
 	s.add(rule, sarifResult{Level: sarifLevel(f), Message: sarifText{text}, Suppressions: suppressions}, f.Path, f.PURL)
 }
+
+// assumedScores stand in where a record states a severity and no score.
+var assumedScores = map[string]float64{"critical": 9, "high": 7, "medium": 4, "low": 1}
 
 func sarifLevel(f finding.Finding) string {
 	switch {
@@ -203,15 +266,23 @@ func (s *sarifWriter) fact(f component.Fact) {
 	if f.Detail != "" {
 		text += " (" + f.Detail + ")"
 	}
-	s.add(sarifRule{ID: "hygiene/" + string(f.Kind), Short: sarifText{string(f.Kind)}}, sarifResult{Level: level, Message: sarifText{text}}, f.Path, "")
+	what, remedy := component.Explain(f.Kind)
+	rule := sarifRule{
+		ID: "hygiene/" + string(f.Kind), Short: sarifText{what}, Help: sarifText{what + ". What to do: " + remedy},
+		Properties: map[string]any{"tags": []string{"security", "hygiene"}, "security-severity": factScores[level]},
+	}
+	s.addAt(rule, sarifResult{Level: level, Message: sarifText{text}}, place{path: f.Path, key: f.Detail})
 }
+
+// factScores order hygiene among the findings of those who sort by a score.
+var factScores = map[string]string{"error": "8.0", "note": "2.0"}
 
 func (s *sarifWriter) reason(environment string, r verdict.Reason) {
 	level := "error"
 	if r.Answer == verdict.Yes {
 		level = "warning"
 	}
-	rule := sarifRule{ID: "verdict/" + r.Rule, Short: sarifText{"rule " + r.Rule}}
+	rule := sarifRule{ID: "verdict/" + r.Rule, Short: sarifText{"rule " + r.Rule}, Properties: map[string]any{"tags": []string{"policy"}}}
 	s.add(rule, sarifResult{Level: level, Message: sarifText{environment + ": " + r.Text + "; way out: " + r.Remedy}}, "", environment)
 }
 

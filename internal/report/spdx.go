@@ -4,6 +4,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -20,6 +21,7 @@ type spdxDocument struct {
 	DataLicense   string             `json:"dataLicense"`
 	ID            string             `json:"SPDXID"`
 	Name          string             `json:"name"`
+	Comment       string             `json:"comment,omitempty"`
 	Namespace     string             `json:"documentNamespace"`
 	Creation      spdxCreation       `json:"creationInfo"`
 	Packages      []spdxPackage      `json:"packages"`
@@ -44,6 +46,7 @@ type spdxPackage struct {
 	SourceInfo       string         `json:"sourceInfo,omitempty"`
 	Purpose          string         `json:"primaryPackagePurpose,omitempty"`
 	Checksums        []spdxChecksum `json:"checksums,omitempty"`
+	Comment          string         `json:"comment,omitempty"`
 	References       []spdxExternal `json:"externalRefs,omitempty"`
 }
 
@@ -62,6 +65,22 @@ type spdxRelationship struct {
 	Element string `json:"spdxElementId"`
 	Type    string `json:"relationshipType"`
 	Related string `json:"relatedSpdxElement"`
+}
+
+// note writes what SPDX has no field for: pairs of name and value as one line of
+// JSON behind a word that tells whose it is.
+func note(pairs []string) string {
+	m := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			m[pairs[i]] = pairs[i+1]
+		}
+	}
+	text, err := json.Marshal(m)
+	if len(m) == 0 || err != nil { // strings always encode
+		return ""
+	}
+	return "goldkeep: " + string(text)
 }
 
 // SPDX writes the components as SPDX 2.3 in JSON
@@ -84,6 +103,13 @@ func SPDX(w io.Writer, r Result) error {
 	}
 	doc.Packages = append(doc.Packages, image)
 	doc.Relationships = append(doc.Relationships, spdxRelationship{doc.ID, "DESCRIBES", imageID})
+	if ev.OS.ID != "" {
+		system := newSPDXPackage("SPDXRef-OperatingSystem", ev.OS.ID, ev.OS.VersionID)
+		system.Purpose, system.SourceInfo = "OPERATING_SYSTEM", ev.OS.Name
+		doc.Packages = append(doc.Packages, system)
+		doc.Relationships = append(doc.Relationships, spdxRelationship{imageID, "CONTAINS", system.ID})
+	}
+	doc.Comment = note(unseen(ev))
 	names := newRefs(ev.Components)
 	for i, c := range ev.Components {
 		p := spdxComponent("SPDXRef-"+names.list[i], c)
@@ -97,6 +123,7 @@ func spdxComponent(id string, c component.Component) spdxPackage {
 	p := newSPDXPackage(id, c.Name, c.Version)
 	p.SourceInfo = fmt.Sprintf("found in %s, layer %d %s", c.Path, c.LayerIndex, c.Layer)
 	p.LicenseComments = strings.Join(c.Licenses, "; ")
+	p.Comment = note(details(c))
 	if c.PURL != "" {
 		p.References = []spdxExternal{{"PACKAGE-MANAGER", "purl", c.PURL}}
 	}

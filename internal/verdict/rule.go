@@ -61,6 +61,7 @@ type Hygiene struct {
 	WorldWritable   Level `yaml:"worldWritable" json:"worldWritable,omitempty"`
 	EmbeddedSecrets Level `yaml:"embeddedSecrets" json:"embeddedSecrets,omitempty"`
 	UnpinnedBase    Level `yaml:"unpinnedBase" json:"unpinnedBase,omitempty"`
+	RemoteLogin     Level `yaml:"remoteLogin" json:"remoteLogin,omitempty"`
 }
 
 // Age judges how long ago the image was built.

@@ -111,25 +111,25 @@ func (l *Labels) judge(j *judge) {
 
 // wanted is one thing a Hygiene rule asks about.
 type wanted struct {
-	name   string
-	level  Level
-	kind   component.FactKind
-	text   string
-	remedy string
+	name  string
+	level Level
+	kind  component.FactKind
+	text  string
 }
 
 func (h *Hygiene) wanted() []wanted {
 	return []wanted{
-		{"embeddedSecrets", h.EmbeddedSecrets, component.EmbeddedSecret, "a credential is in the image", "change that credential, then rebuild without it: a later layer that deletes it does not help; secrets come at run time"},
-		{"root", h.Root, component.RootUser, "it runs as root", "end the Dockerfile with USER and a number above 0"},
-		{"shell", h.Shell, component.Shell, "it has a shell", "copy the program into a base image without a shell (distroless, scratch)"},
-		{"packageManager", h.PackageManager, component.PackageManager, "it has a package manager", "copy the program into a base image without one (distroless, scratch)"},
-		{"compiler", h.Compiler, component.Compiler, "it has a compiler", "build in one stage and copy the result into the last one"},
-		{"networkTool", h.NetworkTool, component.NetworkTool, "it has network tools", "remove them in the layer that installs them"},
-		{"setuid", h.SetUID, component.SetUID, "it has set-uid or set-gid files", "remove the bit in the layer that brings the file: chmod ug-s"},
-		{"fileCapability", h.FileCapability, component.Capability, "files carry capabilities", "remove them: setcap -r"},
-		{"worldWritable", h.WorldWritable, component.WorldWritable, "everybody may write files of it", "take the right away in the layer that brings the file: chmod o-w"},
-		{"unpinnedBase", h.UnpinnedBase, component.UnpinnedBase, "its base image is not pinned to a digest", "write FROM name@sha256:..."},
+		{"embeddedSecrets", h.EmbeddedSecrets, component.EmbeddedSecret, "a credential is in the image"},
+		{"root", h.Root, component.RootUser, "it runs as root"},
+		{"shell", h.Shell, component.Shell, "it has a shell"},
+		{"packageManager", h.PackageManager, component.PackageManager, "it has a package manager"},
+		{"compiler", h.Compiler, component.Compiler, "it has a compiler"},
+		{"networkTool", h.NetworkTool, component.NetworkTool, "it has network tools"},
+		{"setuid", h.SetUID, component.SetUID, "it has set-uid or set-gid files"},
+		{"fileCapability", h.FileCapability, component.Capability, "files carry capabilities"},
+		{"worldWritable", h.WorldWritable, component.WorldWritable, "everybody may write files of it"},
+		{"remoteLogin", h.RemoteLogin, component.RemoteLogin, "it offers a remote login"},
+		{"unpinnedBase", h.UnpinnedBase, component.UnpinnedBase, "its base image is not pinned to a digest"},
 	}
 }
 
@@ -139,12 +139,13 @@ func (h *Hygiene) judge(j *judge) {
 			continue
 		}
 		found := j.facts(w.kind)
+		_, remedy := component.Explain(w.kind)
 		switch {
 		case len(found) == 0:
 		case w.level == Deny:
-			j.no("hygiene."+w.name, w.text, found, w.remedy)
+			j.no("hygiene."+w.name, w.text, found, remedy)
 		default:
-			j.warn("hygiene."+w.name, w.text, found, w.remedy, time.Time{})
+			j.warn("hygiene."+w.name, w.text, found, remedy, time.Time{})
 		}
 	}
 }
