@@ -23,14 +23,24 @@ type Finding struct {
 	Fixed      string    `json:"fixed,omitempty"`    // lowest fixed version above Version; "" none
 	Score      float64   `json:"score"`              // CVSS base score, 0 not stated
 	Severity   string    `json:"severity"`           // critical, high, medium, low, none, unknown
+	Vectors    []string  `json:"vectors,omitempty"`  // the CVSS vectors (v2 to v4) Score is the highest of, sorted
 	Exploited  bool      `json:"exploited"`          // in KEV
-	EPSS       float64   `json:"epss"`               // probability, 0 to 1; 0 not stated
-	Linked     *bool     `json:"linked,omitempty"`   // Go: a package the flaw is in is linked into the program; nil not known
-	Since      time.Time `json:"since"`              // when it could first be known here: grace runs from it
+	Due        time.Time `json:"due,omitzero"`       // until when KEV wants it gone; the earliest of its names
+	Ransomware bool      `json:"ransomware,omitzero"`
+	EPSS       float64   `json:"epss"`                // probability, 0 to 1; 0 not stated
+	Percentile float64   `json:"percentile,omitzero"` // of EPSS, 0 to 1
+	Linked     *bool     `json:"linked,omitempty"`    // Go: a package the flaw is in is linked into the program; nil not known
+	Since      time.Time `json:"since"`               // when it could first be known here: grace runs from it
 	Summary    string    `json:"summary,omitempty"`
 	URL        string    `json:"url,omitempty"`
 	Why        string    `json:"why"`              // the comparison that decided it
 	Hidden     string    `json:"hidden,omitempty"` // why it is not counted: "owned by python3-idna", "unimportant"
+
+	// What Place says, from the fields above and the surroundings.
+	Reach      Reach   `json:"reach,omitempty"`
+	Executed   *bool   `json:"executed,omitempty"` // the component was seen running; nil not known
+	Urgency    Urgency `json:"urgency,omitempty"`
+	UrgencyWhy string  `json:"urgencyWhy,omitempty"` // one line: why it stands where it stands
 }
 
 // Gap is something that could not be judged.

@@ -50,7 +50,7 @@ func Match(ctx context.Context, idx Advisories, inv component.Inventory, now tim
 	if err := addScores(ctx, idx, findings); err != nil {
 		return nil, nil, fmt.Errorf("match: %w", err)
 	}
-	Sort(findings)
+	findings = Place(findings, Surroundings{})
 	slices.SortFunc(gaps, func(a, b Gap) int {
 		return strings.Compare(a.Component+"\x00"+a.Reason, b.Component+"\x00"+b.Reason)
 	})

@@ -98,7 +98,7 @@ func (u unit) finding(group []hit, now time.Time) Finding {
 	}
 	slices.Sort(f.Aliases)
 	f.Aliases = slices.DeleteFunc(slices.Compact(f.Aliases), func(a string) bool { return a == f.ID })
-	f.Score, f.Severity = severity(group)
+	f.Score, f.Severity, f.Vectors = severity(group)
 	if why := playedDown(group); f.Hidden == "" && why != "" {
 		f.Hidden = why
 	}
@@ -108,35 +108,48 @@ func (u unit) finding(group []hit, now time.Time) Finding {
 var levels = []string{"none", "low", "medium", "high", "critical"}
 
 // severity takes the highest score of the group, or else the highest word.
-func severity(group []hit) (float64, string) {
+func severity(group []hit) (float64, string, []string) {
 	score, level := 0.0, -1
 	scored := false
+	var vectors []string
 	for _, h := range group {
 		s := h.record.Severity
 		if len(s.Vectors) > 0 && s.Level != "" {
 			scored = true
 			score = max(score, s.Score)
+			vectors = append(vectors, s.Vectors...)
 		}
 		level = max(level, slices.Index(levels, s.Level), slices.Index(levels, h.level))
 	}
 	switch {
 	case scored:
-		return score, advisory.Level(score)
+		return score, advisory.Level(score), once(vectors)
 	case level >= 0:
-		return 0, levels[level]
+		return 0, levels[level], nil
 	}
-	return 0, "unknown"
+	return 0, "unknown", nil
 }
 
-// severityOf is the highest score of some vectors.
-func severityOf(vectors []string) (float64, string) {
+// severityOf is the highest score of some vectors, and those of them that are understood.
+func severityOf(vectors []string) (float64, string, []string) {
 	score, level := 0.0, "unknown"
+	var scored []string
 	for _, v := range vectors {
-		if s, ok := advisory.BaseScore(v); ok && (level == "unknown" || s > score) {
+		s, ok := advisory.BaseScore(v)
+		if !ok {
+			continue
+		}
+		scored = append(scored, v)
+		if level == "unknown" || s > score {
 			score, level = s, advisory.Level(s)
 		}
 	}
-	return score, level
+	return score, level, once(scored)
+}
+
+func once(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // playedDown returns the distribution's word for a flaw it does not count as one.
@@ -190,11 +203,15 @@ func addScores(ctx context.Context, idx Advisories, findings []Finding) error {
 		for _, name := range append([]string{f.ID}, f.Aliases...) {
 			s := scores[name]
 			f.Exploited = f.Exploited || s.Exploited
-			f.EPSS = max(f.EPSS, s.EPSS)
+			f.Ransomware = f.Ransomware || s.Ransomware
+			if !s.Due.IsZero() && (f.Due.IsZero() || s.Due.Before(f.Due)) {
+				f.Due = s.Due
+			}
+			f.EPSS, f.Percentile = max(f.EPSS, s.EPSS), max(f.Percentile, s.Percentile)
 			vectors = append(vectors, s.Vectors...)
 		}
 		if f.Severity == "unknown" {
-			f.Score, f.Severity = severityOf(vectors)
+			f.Score, f.Severity, f.Vectors = severityOf(vectors)
 		}
 	}
 	return nil

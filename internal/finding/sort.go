@@ -13,16 +13,21 @@ import (
 func Sort(findings []Finding) { slices.SortFunc(findings, MoreUrgent) }
 
 // MoreUrgent is the one order of urgency, for slices.SortFunc: what is counted
-// before what is hidden, what is exploited before what is not, then by severity,
-// whether the flawed code is linked in, score, probability of exploitation, and
-// whether there is a fix. Equals go by name, so that the order is the same each
-// time. The reasons are in docs/design/finding.md.
+// before what is hidden, then by urgency; within it what is exploited before what
+// is not (by ransomware first), then by severity, whether the flawed code may run,
+// how it can be reached, score, probability of exploitation, and whether there is
+// a fix. Equals go by name, so that the order is the same each time. The reasons
+// are in docs/urgency.md.
 func MoreUrgent(a, b Finding) int {
 	return cmp.Or(
 		yesFirst(a.Hidden == "", b.Hidden == ""),
+		cmp.Compare(urgencyRank(a), urgencyRank(b)),
 		yesFirst(a.Exploited, b.Exploited),
+		yesFirst(a.Ransomware, b.Ransomware),
 		cmp.Compare(severityRank(b.Severity), severityRank(a.Severity)),
-		yesFirst(mayRun(a), mayRun(b)),
+		yesFirst(!unused(a), !unused(b)),
+		cmp.Compare(reachRank(a.Reach), reachRank(b.Reach)),
+		yesFirst(seenRunning(a), seenRunning(b)),
 		cmp.Compare(b.Score, a.Score),
 		cmp.Compare(b.EPSS, a.EPSS),
 		yesFirst(a.Fixed != "", b.Fixed != ""),
@@ -34,6 +39,19 @@ func MoreUrgent(a, b Finding) int {
 		strings.Compare(a.PURL, b.PURL),
 	)
 }
+
+// urgencyRank works the urgency out where nobody has: findings kept by an earlier version.
+func urgencyRank(f Finding) int {
+	u := f.Urgency
+	if u == "" {
+		u, _ = urgency(f)
+	}
+	return slices.Index(urgencies, u)
+}
+
+func reachRank(r Reach) int { return slices.Index([]Reach{Listening, Exposed, ""}, r) }
+
+func seenRunning(f Finding) bool { return f.Executed != nil && *f.Executed }
 
 func yesFirst(a, b bool) int {
 	switch {
@@ -54,6 +72,3 @@ func severityRank(severity string) int {
 	}
 	return slices.Index(ranks[:], "unknown")
 }
-
-// mayRun is false only where the flawed code is known not to be linked in.
-func mayRun(f Finding) bool { return f.Linked == nil || *f.Linked }

@@ -77,6 +77,7 @@ func Rematch(ctx context.Context, ev verdict.Evidence, idx Advisories, now time.
 	if err != nil {
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
+	ev.Findings = finding.Place(ev.Findings, finding.Surroundings{Exposed: ev.Image.Ports})
 	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = snapshot.ID, lastSync(snapshot), partialFeeds(snapshot, ev.Components)
 	return ev, nil
 }

@@ -54,7 +54,8 @@ func canonical(ev Evidence) Evidence {
 	for i := range ev.Findings {
 		f := &ev.Findings[i]
 		f.Since, f.Aliases, f.Binaries = exact(f.Since), sorted(f.Aliases), sorted(f.Binaries)
-		f.Score, f.EPSS = number(f.Score, 10), number(f.EPSS, 1)
+		f.Due, f.Vectors = exact(f.Due), sorted(f.Vectors)
+		f.Score, f.EPSS, f.Percentile = number(f.Score, 10), number(f.EPSS, 1), number(f.Percentile, 1)
 	}
 	ev.Facts, ev.Gaps, ev.Problems = filled(ev.Facts), filled(ev.Gaps), filled(ev.Problems)
 	ev.Channels, ev.Signatures = slices.Clone(ev.Channels), slices.Clone(ev.Signatures)
