@@ -45,10 +45,19 @@ func Place(findings []Finding, s Surroundings) []Finding {
 		f := &placed[i]
 		f.Executed = w.executed(*f)
 		f.Reach = w.reach(*f)
-		f.Urgency, f.UrgencyWhy = urgency(*f)
 	}
+	Weigh(placed)
 	Sort(placed)
 	return placed
+}
+
+// Weigh works out anew how urgent each finding is and why, where something else
+// of it has changed: it was excused, or an earlier version of Goldkeep kept it.
+func Weigh(findings []Finding) {
+	for i := range findings {
+		f := &findings[i]
+		f.Urgency, f.UrgencyWhy = urgency(*f)
+	}
 }
 
 // watched are surroundings made ready for many questions.

@@ -179,8 +179,9 @@ func cdxAnalysis(t verdict.Triage) *cdx.VulnerabilityAnalysis {
 func cdxVulnerability(f finding.Finding) cdx.Vulnerability {
 	v := cdx.Vulnerability{
 		ID: f.ID, Source: sourceOf(f.ID, f.URL), Description: f.Summary,
-		Affects:    &[]cdx.Affects{},
-		Properties: properties("knownExploited", yes(f.Exploited), "epss", number(f.EPSS), "fixed", f.Fixed, "why", f.Why),
+		Affects: &[]cdx.Affects{},
+		Properties: properties("knownExploited", yes(f.Exploited), "epss", number(f.EPSS), "fixed", f.Fixed, "why", f.Why,
+			"urgency", string(f.Urgency), "urgencyWhy", f.UrgencyWhy, "reach", string(f.Reach)),
 	}
 	rating := cdx.VulnerabilityRating{Severity: cdxSeverity(f.Severity), Method: cdx.ScoringMethodOther}
 	if f.Score > 0 {

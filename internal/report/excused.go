@@ -29,6 +29,7 @@ func excuse(ev *verdict.Evidence, at time.Time) []excused {
 			continue
 		}
 		f.Hidden = decision(by)
+		finding.Weigh(ev.Findings[i : i+1])
 		out = append(out, excused{*f, by})
 	}
 	return out

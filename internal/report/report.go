@@ -69,6 +69,7 @@ func presentable(r Result) contents {
 	})
 	ev.Findings = sortedBy(ev.Findings, finding.MoreUrgent)
 	pardoned := excuse(&ev, r.Time)
+	finding.Weigh(ev.Findings)
 	finding.Sort(ev.Findings)
 	ev.Facts = sortedBy(ev.Facts, func(a, b component.Fact) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Path, b.Path), cmp.Compare(a.LayerIndex, b.LayerIndex), cmp.Compare(a.Detail, b.Detail))

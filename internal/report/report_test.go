@@ -36,7 +36,7 @@ const planted = "hunter2-planted-credential"
 
 // sample is a Result with something in every section.
 func sample() report.Result {
-	notLinked := false
+	notLinked, running := false, true
 	ev := verdict.Evidence{
 		Image: verdict.Image{
 			Name: "registry.example/payments:1.2", ID: "sha256:" + strings.Repeat("ab", 32), Platform: "linux/amd64", Kind: "image",
@@ -57,7 +57,7 @@ func sample() report.Result {
 			{Kind: component.EmbeddedSecret, Path: "label build.token", Detail: "token"},
 		},
 		Findings: []finding.Finding{
-			{ID: "DSA-5931-1", Aliases: []string{"CVE-2026-1", "CVE-2026-0"}, Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Fixed: "3.0.17-1", Score: 9.8, Severity: "critical", Exploited: true, EPSS: 0.91, Since: now.Add(-48 * time.Hour), Summary: "memory corruption", URL: "https://security.example/DSA-5931-1", Why: "3.0.15-1 < 3.0.17-1"},
+			{ID: "DSA-5931-1", Aliases: []string{"CVE-2026-1", "CVE-2026-0"}, Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Fixed: "3.0.17-1", Score: 9.8, Severity: "critical", Exploited: true, Due: now.AddDate(0, 0, 7), EPSS: 0.91, Vectors: []string{"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}, Reach: finding.Listening, Executed: &running, Since: now.Add(-48 * time.Hour), Summary: "memory corruption", URL: "https://security.example/DSA-5931-1", Why: "3.0.15-1 < 3.0.17-1"},
 			{ID: "GO-2026-7", Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.55.0", Severity: "unknown", Linked: &notLinked, Since: now, URL: "javascript:alert(1)"},
 			{ID: "CVE-2020-9", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", Path: "var/lib/dpkg/status", Severity: "low", Score: 2.1, Hidden: "unimportant"},
 			{ID: "GHSA-1", Aliases: []string{"CVE-2026-7"}, Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.60.0", Severity: "critical", Score: 9.1},

@@ -82,6 +82,7 @@ type sarifResult struct {
 	Locations    []sarifLocation    `json:"locations"`
 	Fingerprints map[string]string  `json:"partialFingerprints"`
 	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+	Properties   map[string]any     `json:"properties,omitempty"`
 }
 
 // sarifSuppression says that a result needs no action, and who decided so.
@@ -238,7 +239,10 @@ func (s *sarifWriter) finding(f finding.Finding, suppressions []sarifSuppression
 		text += "; no fix is published"
 	}
 	rule.Help = sarifText{text + ". " + rule.Short.Text}
-	s.add(rule, sarifResult{Level: sarifLevel(f), Message: sarifText{text}, Suppressions: suppressions}, f.Path, f.PURL)
+	s.add(rule, sarifResult{
+		Level: sarifLevel(f), Message: sarifText{text}, Suppressions: suppressions,
+		Properties: map[string]any{"urgency": f.Urgency, "urgencyWhy": f.UrgencyWhy},
+	}, f.Path, f.PURL)
 }
 
 // assumedScores stand in where a record states a severity and no score.

@@ -116,13 +116,22 @@ func (p *page) findings(ev contents) {
 	if len(list) == 0 {
 		return
 	}
-	rows := [][]cell{{{text: "severity"}, {text: "finding"}, {text: "package"}, {text: "version"}, {text: "fixed in"}, {text: "layer"}, {text: "where"}}}
+	p.first(counts)
+	rows := [][]cell{{{text: "urgency"}, {text: "severity"}, {text: "finding"}, {text: "package"}, {text: "version"}, {text: "fixed in"}, {text: "layer"}, {text: "where"}}}
 	for _, f := range list {
 		rows = append(rows, findingRow(f))
 	}
 	p.table(rows)
 	if more > 0 {
 		p.line("  and " + plural(more, "less urgent finding") + " (--all shows them)")
+	}
+}
+
+// first says why the most urgent finding stands at the top.
+func (p *page) first(counts []finding.Finding) {
+	if len(counts) > 0 {
+		f := counts[0]
+		p.line("  first: " + clean(f.ID+" in "+f.Package+", "+string(f.Urgency)+": "+f.UrgencyWhy))
 	}
 }
 
@@ -144,10 +153,13 @@ func findingRow(f finding.Finding) []cell {
 	if f.Linked != nil && !*f.Linked {
 		where += " (flawed part not linked in)"
 	}
+	if f.Executed != nil && !*f.Executed {
+		where += " (not seen running)"
+	}
 	if f.Hidden != "" {
 		where, colour = where+" (not counted: "+f.Hidden+")", plain
 	}
-	return []cell{{severity, colour}, {text: f.ID}, {text: f.Package}, {text: f.Version}, {text: cmp.Or(f.Fixed, "no fix")}, {text: fmt.Sprint(f.LayerIndex)}, {text: where}}
+	return []cell{{text: string(f.Urgency)}, {severity, colour}, {text: f.ID}, {text: f.Package}, {text: f.Version}, {text: cmp.Or(f.Fixed, "no fix")}, {text: fmt.Sprint(f.LayerIndex)}, {text: where}}
 }
 
 // summary counts the findings: "3 findings: 1 high, 2 low; 2 with a fix".
