@@ -59,6 +59,20 @@ func sample(t testing.TB, arch string) v1.Image {
 	return must[v1.Image](t)(mutate.ConfigFile(img, cfg))
 }
 
+// indexOf is a sample for each of several platforms.
+func indexOf(t testing.TB, archs ...string) v1.ImageIndex {
+	t.Helper()
+	var all []mutate.IndexAddendum
+	for _, arch := range archs {
+		platform := &v1.Platform{OS: "linux", Architecture: arch}
+		if arch == "arm64" {
+			platform.Variant = "v8"
+		}
+		all = append(all, mutate.IndexAddendum{Add: sample(t, arch), Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	return mutate.AppendManifests(empty.Index, all...)
+}
+
 func tarOf(t testing.TB, text string) []byte {
 	t.Helper()
 	var buf bytes.Buffer

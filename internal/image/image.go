@@ -34,6 +34,7 @@ type Image struct {
 	Warnings    []string          // what was odd: "two members are named "index.json": the last was used", ...
 	Kind        Kind
 
+	from    source      // where it was read from; nil: a place without blobs
 	closers []io.Closer // what Close gives back
 }
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -33,16 +32,7 @@ func openLayout(ctx context.Context, dir string, o Options) (*Image, error) {
 
 func loadLayout(ctx context.Context, from *layout, o Options) (*Image, error) {
 	l := newLoader(from, o)
-	f, err := from.root.Open("index.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Invalid, "open image folder: there is no index.json in it").
-			WithHint("the folder must be an OCI image layout, as written by: skopeo copy docker://IMAGE oci:FOLDER")
-	}
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "open image folder: %w", err)
-	}
-	defer f.Close()
-	data, err := readAtMost(f, l.lim.ConfigBytes, "index.json")
+	data, err := from.index()
 	if err != nil {
 		return nil, err
 	}

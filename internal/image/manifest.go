@@ -41,6 +41,7 @@ type manifestFile struct {
 	Config        *descriptor       `json:"config"`
 	Layers        []descriptor      `json:"layers"`
 	Manifests     []descriptor      `json:"manifests"` // of an index
+	Subject       *descriptor       `json:"subject"`   // what it is attached to
 	Annotations   map[string]string `json:"annotations"`
 }
 

@@ -32,7 +32,7 @@ func newLoader(from source, o Options) *loader {
 // load reads the image a root document leads to: an index, or a manifest. digest
 // is the root's own digest, or "" where it is a layout's index.json, which has none.
 func (l *loader) load(ctx context.Context, root []byte, digest Digest) (*Image, error) {
-	img := &Image{}
+	img := &Image{from: l.from}
 	doc, err := l.resolve(ctx, img, rootDocument{root, digest}, 0)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (l *loader) choose(all []descriptor) (descriptor, error) {
 // an index. Some tools give images an artifactType, too: that of their config.
 func isAttestation(d descriptor) bool {
 	otherType := d.ArtifactType != "" && !strings.Contains(d.ArtifactType, ".image.")
-	return otherType || d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
+	return otherType || isFallback(d) || d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
 		d.Platform != nil && d.Platform.OS == "unknown"
 }
 

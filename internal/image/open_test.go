@@ -25,8 +25,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -107,10 +105,7 @@ func TestConfigIsRead(t *testing.T) {
 
 func TestPlatforms(t *testing.T) {
 	amd, arm := sample(t, "amd64"), sample(t, "arm64")
-	index := mutate.AppendManifests(empty.Index,
-		mutate.IndexAddendum{Add: amd, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
-		mutate.IndexAddendum{Add: arm, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}}},
-	)
+	index := indexOf(t, "amd64", "arm64")
 	dir := layoutOf(t, index)
 	for _, tt := range []struct {
 		platform string

@@ -90,6 +90,24 @@ func (r *repository) blob(ctx context.Context, d Digest) (io.ReadCloser, error) 
 	return body, nil
 }
 
+// referrers implements holder: by the registry's API, or by the fallback tag.
+func (r *repository) referrers(ctx context.Context, subject Digest) ([]descriptor, error) {
+	ref := r.repo.Digest(string(subject))
+	index, err := remote.Referrers(ref, r.options(ctx)...)
+	if err != nil {
+		return nil, registryFault(ref.String(), err)
+	}
+	data, err := index.RawManifest()
+	if err != nil {
+		return nil, registryFault(ref.String(), err)
+	}
+	var list manifestFile
+	if err := decodeDocument("list of referrers", data, &list); err != nil {
+		return nil, err
+	}
+	return list.Manifests, nil
+}
+
 // registryFault sorts a registry's answers.
 func registryFault(ref string, err error) error {
 	var answer *transport.Error
