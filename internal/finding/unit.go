@@ -72,10 +72,11 @@ func compareKeys(a, b advisory.Key) int {
 // units groups an inventory; the result does not depend on its order. What no
 // ecosystem covers is left out, and so is the main module of a Go program that was
 // not built from a release.
-func units(inv component.Inventory) []unit {
-	comps := slices.Clone(inv.Components)
+func units(inv component.Inventory) []unit { return unitsOf(inv.Components, ownPackages(inv)) }
+
+func unitsOf(components []component.Component, owners map[string]bool) []unit {
+	comps := slices.Clone(components)
 	slices.SortFunc(comps, compareComponents)
-	owners := ownPackages(inv)
 	groups := map[[3]string]int{}
 	var out []unit
 	for i, c := range comps {
