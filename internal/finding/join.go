@@ -125,8 +125,9 @@ type MatchedPiece struct {
 }
 
 // Join makes of what was found in the pieces of an image, which Split gave, what
-// Match finds in the whole of it. layers are the image's DiffIDs.
-func Join(inv component.Inventory, layers []image.Digest, pieces []MatchedPiece) ([]Finding, []Gap) {
+// Match finds in the whole of it, placed in its surroundings. layers are the
+// image's DiffIDs.
+func Join(inv component.Inventory, layers []image.Digest, pieces []MatchedPiece, s Surroundings) ([]Finding, []Gap) {
 	var findings []Finding
 	var gaps []Gap
 	for _, u := range joinUnits(pieces) {
@@ -142,7 +143,7 @@ func Join(inv component.Inventory, layers []image.Digest, pieces []MatchedPiece)
 		}
 	}
 	gaps = append(gaps, notCovered(inv, pieces)...)
-	return Place(findings, Surroundings{}), gapsInOrder(gaps)
+	return Place(findings, s), gapsInOrder(gaps)
 }
 
 // joinUnits puts the spread ones together.

@@ -51,10 +51,14 @@ func Match(ctx context.Context, idx Advisories, inv component.Inventory, now tim
 		return nil, nil, fmt.Errorf("match: %w", err)
 	}
 	findings = Place(findings, Surroundings{})
+	return findings, gapsInOrder(gaps), nil
+}
+
+func gapsInOrder(gaps []Gap) []Gap {
 	slices.SortFunc(gaps, func(a, b Gap) int {
 		return strings.Compare(a.Component+"\x00"+a.Reason, b.Component+"\x00"+b.Reason)
 	})
-	return findings, slices.Compact(gaps), nil
+	return slices.Compact(gaps)
 }
 
 // entry is one affected entry of a record.
