@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image component advisory finding verdict scan report catalog
+	image component advisory finding vex verdict scan report catalog
 	ca attest workload identity
 	policy auth engine gate
 	plan wire api agent term cli server
@@ -30,7 +30,7 @@ var rooms = strings.Fields(`
 
 // only lists rooms that may know less than the order allows.
 var only = map[string][]string{
-	"verdict": {"component", "finding", "image", "manifest", "fault"},
+	"verdict": {"component", "finding", "vex", "image", "manifest", "fault"},
 	"policy":  {"fault"},
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
