@@ -101,6 +101,11 @@ CREATE TABLE catalog_triage (
 	id TEXT PRIMARY KEY, image TEXT NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX catalog_triage_image ON catalog_triage (image);
+`, `
+CREATE TABLE catalog_seen (
+	image TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, other TEXT NOT NULL, last BIGINT NOT NULL,
+	PRIMARY KEY (image, kind, what, other)
+);
 `}
 
 // New prepares the catalog's tables.
