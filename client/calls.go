@@ -97,6 +97,21 @@ func (c *Client) AskVerdict(ctx context.Context, environment, digest, reference 
 	return send[Verdict](ctx, c, "POST", path, map[string]string{"reference": reference})
 }
 
+// Check judges an image the server knows in an environment, now.
+func (c *Client) Check(ctx context.Context, environment, digest string) (*Check, error) {
+	return one[Check](ctx, c, "/api/v1/environments/"+url.PathEscape(environment)+"/checks/"+url.PathEscape(digest))
+}
+
+// KnownLayers returns those of some layers (DiffIDs, at most 256) the server has
+// read: they may be left out of the archive AddImage sends.
+func (c *Client) KnownLayers(ctx context.Context, diffIDs []string) ([]string, error) {
+	known, err := send[Layers](ctx, c, "POST", "/api/v1/layers", Layers{DiffIDs: diffIDs})
+	if err != nil {
+		return nil, err
+	}
+	return known.DiffIDs, nil
+}
+
 // Environments lists the environments.
 func (c *Client) Environments(ctx context.Context) ([]Environment, error) {
 	return all[Environment](ctx, c, "/api/v1/environments")

@@ -278,3 +278,15 @@ type InitResult struct {
 	KeysB64   []string `json:"keys_base64"`
 	RootToken string   `json:"root_token"`
 }
+
+// Layers names layers by DiffID ("sha256:" and 64 hex digits).
+type Layers struct {
+	DiffIDs []string `json:"diffIds"`
+}
+
+// Check is a verdict with the evidence it was made from, both as JSON (the
+// documents of "goldkeep check -o json", docs/check-json.md).
+type Check struct {
+	Evidence json.RawMessage `json:"evidence"`
+	Verdict  json.RawMessage `json:"verdict"`
+}

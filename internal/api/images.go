@@ -107,7 +107,7 @@ func (e *Engine) addImage(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	defer done()
-	img, err := image.OpenArchive(ctx, file, size, c.param("name"), image.Options{Limits: e.o.Limits})
+	img, err := image.OpenArchive(ctx, file, size, c.param("name"), image.Options{Limits: e.o.Limits, Known: e.holds(ctx)})
 	if err != nil {
 		return nil, err
 	}

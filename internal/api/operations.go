@@ -28,6 +28,14 @@ func (e *Engine) operations() []operation {
 			do: e.showImage, out: client.Image{}, sealed: true,
 		},
 		{
+			method: "POST", path: "/api/v1/layers", summary: "Say which layers, by DiffID, need not be sent with an image",
+			do: e.knownLayers, in: client.Layers{}, out: client.Layers{},
+		},
+		{
+			method: "GET", path: "/api/v1/environments/{name}/checks/{digest}", summary: "Judge an image in an environment, now, and show the evidence",
+			do: e.check, out: client.Check{}, sealed: true,
+		},
+		{
 			method: "GET", path: "/api/v1/environments", summary: "List the environments",
 			do: e.listEnvironments, out: items[client.Environment]{}, sealed: true,
 		},

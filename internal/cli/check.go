@@ -29,6 +29,7 @@ type checkFlags struct {
 	db, at      string
 	all         bool
 	noCache     bool
+	server      bool
 	open        image.Options
 }
 
@@ -55,9 +56,13 @@ on the same base is checked at once.`,
 		Example: `  goldkeep check ./app.oci.tar
   goldkeep check podman:shop:1.2 -f environments/ --env prod
   goldkeep check registry.example.com/team/shop:1.2 -o sarif > goldkeep.sarif
+  goldkeep check ./app.oci.tar --server --env prod   # by the server's rules; it keeps the image
   goldkeep check ./app.oci.tar -o json | jq -r '.findings[].id'`,
 		Annotations: map[string]string{term.Formats: "cyclonedx spdx sarif"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.server {
+				return a.checkRemotely(cmd, args[0], o)
+			}
 			return a.check(cmd, args[0], o)
 		},
 	}
@@ -71,6 +76,7 @@ func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f.StringArrayVarP(&o.files, "file", "f", nil, "a file or folder with Environment documents, or - for standard input; may be given again")
 	f.StringVar(&o.at, "at", "", "judge as of this time (2026-01-31 or 2026-01-31T12:00:00Z); default: now")
 	f.BoolVar(&o.all, "all", false, "show every finding, those that do not count too, and all evidence")
+	f.BoolVar(&o.server, "server", false, "have the server judge by its advisories and rules; only layers it does not know are sent")
 	f.BoolVar(&o.noCache, "no-cache", false, "neither use nor keep what was read of layers")
 	f.StringVar(&o.open.Platform, "platform", "", "which image of several, as in linux/arm64; default: the only one, or this machine's")
 	f.StringVar(&o.open.PodmanSocket, "podman-socket", "", "socket of podman (default: where podman puts it)")

@@ -35,6 +35,7 @@ type Image struct {
 	Kind        Kind
 
 	from    source      // where it was read from; nil: a place without blobs
+	written written     // its documents, where it came from OCI ones
 	closers []io.Closer // what Close gives back
 }
 

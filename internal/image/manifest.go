@@ -43,6 +43,8 @@ type manifestFile struct {
 	Manifests     []descriptor      `json:"manifests"` // of an index
 	Subject       *descriptor       `json:"subject"`   // what it is attached to
 	Annotations   map[string]string `json:"annotations"`
+
+	raw []byte // the document itself
 }
 
 type configFile struct {

@@ -5,6 +5,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +18,9 @@ import (
 
 // indexDepth is how deep indexes may nest. Real ones nest once.
 const indexDepth = 4
+
+// ociManifest is the media type of a manifest that does not state its own.
+const ociManifest = "application/vnd.oci.image.manifest.v1+json"
 
 // loader turns a source and a root document into an Image.
 type loader struct {
@@ -58,6 +62,7 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 	if err := decodeDocument("manifest", root.data, &doc); err != nil {
 		return nil, err
 	}
+	doc.raw = root.data
 	if root.digest != "" {
 		img.Manifests = append(img.Manifests, root.digest)
 	}
@@ -168,6 +173,7 @@ func (l *loader) fill(ctx context.Context, img *Image, doc *manifestFile) error 
 		return fault.New(fault.Invalid, "read image: the manifest has %d layers, the config %d", len(doc.Layers), len(diffIDs))
 	}
 	img.Annotations = doc.Annotations
+	img.written = written{from: l.from, manifest: doc.raw, config: data, manifestType: cmp.Or(doc.MediaType, ociManifest), elsewhere: map[Digest]bool{}}
 	steps := buildSteps(img.Config.History, len(diffIDs))
 	for i, d := range doc.Layers {
 		layer, err := l.layer(img, d, diffIDs[i])
@@ -196,6 +202,7 @@ func (l *loader) layer(img *Image, d descriptor, diffID Digest) (Layer, error) {
 		img.Warnings = append(img.Warnings, fmt.Sprintf("layer %s says it is encrypted", digest))
 	case isForeign(d) && !present:
 		// Its URLs are never asked: they are whatever the image's author wrote.
+		img.written.elsewhere[digest] = true
 		open := func(context.Context) (io.ReadCloser, error) {
 			return nil, fault.New(fault.Unsupported, "read layer %s: not scannable: it is a non-distributable layer kept elsewhere", digest)
 		}
@@ -203,7 +210,7 @@ func (l *loader) layer(img *Image, d descriptor, diffID Digest) (Layer, error) {
 	case isForeign(d):
 		img.Warnings = append(img.Warnings, fmt.Sprintf("layer %s is non-distributable: the blob in the archive was used, its URLs were not asked", digest))
 	}
-	if known && !present {
+	if known && !present && (l.opts.Known == nil || !l.opts.Known(diffID)) {
 		return Layer{}, fault.New(fault.Invalid, "blob missing: %s", digest)
 	}
 	return Layer{DiffID: diffID, Digest: digest, Size: d.Size, Open: func(ctx context.Context) (io.ReadCloser, error) {

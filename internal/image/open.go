@@ -26,6 +26,10 @@ type Options struct {
 	PodmanSocket string // "": where podman puts it
 	DockerSocket string // "": where docker puts it
 	Insecure     bool   // the registry speaks plain HTTP
+
+	// Known tells of layers that need not be read: where their blobs are missing,
+	// the image opens all the same. nil: none.
+	Known func(diffID Digest) bool
 }
 
 // Open opens the image a user named. ref is

@@ -1,0 +1,81 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+// maxAsked bounds the layers of one question; no image has more.
+const maxAsked = 256
+
+// knownLayers tells which layers need not be sent: an archive without their blobs
+// is taken all the same.
+func (e *Engine) knownLayers(ctx context.Context, c *call) (any, error) {
+	in, err := decode[client.Layers](c)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.DiffIDs) > maxAsked {
+		return nil, fault.New(fault.TooLarge, "%d layers; at most %d are answered at once", len(in.DiffIDs), maxAsked)
+	}
+	known := client.Layers{DiffIDs: []string{}}
+	for _, text := range in.DiffIDs {
+		d, err := image.ParseDigest(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "%v", err)
+		}
+		if e.holds(ctx)(d) {
+			known.DiffIDs = append(known.DiffIDs, text)
+		}
+	}
+	return known, nil
+}
+
+// holds reports whether a layer's report is kept and may be used.
+func (e *Engine) holds(ctx context.Context) func(image.Digest) bool {
+	return func(d image.Digest) bool {
+		report, ok := e.o.Catalog.Get(ctx, d)
+		return ok && report.Usable() && report.DiffID == d
+	}
+}
+
+// check is a verdict with the evidence it was made from: what "goldkeep check
+// --server" shows.
+func (e *Engine) check(ctx context.Context, c *call) (any, error) {
+	digest, err := c.digest()
+	if err != nil {
+		return nil, err
+	}
+	env, err := e.o.Catalog.Environment(ctx, c.vars["name"])
+	if err != nil {
+		return nil, err
+	}
+	img, err := e.o.Catalog.Find(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	if img.Evidence == nil {
+		return nil, fault.New(fault.NotFound, "image %s has not been scanned", digest).WithHint("bring it with: goldkeep image add IMAGE")
+	}
+	judged, err := e.o.Catalog.Judge(ctx, img, *env, c.Now)
+	if err != nil {
+		return nil, err
+	}
+	evidence, err := json.Marshal(img.Evidence)
+	if err != nil {
+		return nil, fmt.Errorf("encode evidence: %w", err)
+	}
+	verdict, err := json.Marshal(judged)
+	if err != nil {
+		return nil, fmt.Errorf("encode verdict: %w", err)
+	}
+	return client.Check{Evidence: evidence, Verdict: verdict}, nil
+}

@@ -1,0 +1,117 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/report"
+	"github.com/goldkeep/goldkeep/internal/term"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+)
+
+// checkRemotely is check by the server's advisories, rules and decisions. What
+// the server does not know yet of the image is sent; it scans that itself.
+func (a *app) checkRemotely(cmd *cobra.Command, ref string, o checkFlags) (err error) {
+	if o.environment == "" {
+		return term.Usage(cmd, "--server needs --env: the name of the server's environment to judge by")
+	}
+	if len(o.files) > 0 || o.at != "" || o.db != "" {
+		return term.Usage(cmd, "--server judges now, by its own rules and advisories: leave out --file, --at and --db")
+	}
+	ctx := cmd.Context()
+	c, err := a.Client()
+	if err != nil {
+		return err
+	}
+	a.Line.Say("reading " + ref)
+	defer a.Line.End()
+	img, err := image.Open(ctx, ref, o.open)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	for _, w := range img.Warnings {
+		a.Warn("%s", term.Printable(w))
+	}
+	checked, err := c.Check(ctx, o.environment, string(img.ID))
+	if missing(err) {
+		checked, err = a.bring(ctx, c, img, o.environment)
+	}
+	if err != nil {
+		return err
+	}
+	a.Line.End()
+	return a.showCheck(checked, o)
+}
+
+// missing is the answer about something the server does not know.
+func missing(err error) bool {
+	var answer *client.Error
+	return errors.As(err, &answer) && fault.KindNamed(answer.Kind) == fault.NotFound
+}
+
+// bring has the server scan an image it does not know, and asks again.
+func (a *app) bring(ctx context.Context, c *client.Client, img *image.Image, environment string) (*client.Check, error) {
+	if _, err := c.Environment(ctx, environment); err != nil {
+		return nil, err // that was what it did not know
+	}
+	var err error
+	if content, _ := imageContent(ctx, img.Name); content == nil || !img.Portable() {
+		_, err = a.addImage(ctx, c, img.Name, "")
+	} else {
+		_ = content.Close()
+		err = a.sendThin(ctx, c, img)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.Check(ctx, environment, string(img.ID))
+}
+
+// sendThin sends an image without the layers the server has read before.
+func (a *app) sendThin(ctx context.Context, c *client.Client, img *image.Image) error {
+	var diffIDs []string
+	for _, l := range img.Layers {
+		diffIDs = append(diffIDs, string(l.DiffID))
+	}
+	known, err := c.KnownLayers(ctx, diffIDs)
+	if err != nil {
+		return err
+	}
+	a.Line.Say(fmt.Sprintf("sending %d of %d layers", len(diffIDs)-len(known), len(diffIDs)))
+	r, w := io.Pipe()
+	go func() { // ends with the reader: Close on it makes every write fail
+		w.CloseWithError(img.WriteArchive(ctx, w, func(d image.Digest) bool { return slices.Contains(known, string(d)) }))
+	}()
+	_, err = c.AddImage(ctx, img.Name, r)
+	return errors.Join(err, r.Close())
+}
+
+// showCheck prints the server's answer as check prints its own.
+func (a *app) showCheck(checked *client.Check, o checkFlags) error {
+	var evidence verdict.Evidence
+	var judged verdict.Verdict
+	if err := errors.Join(json.Unmarshal(checked.Evidence, &evidence), json.Unmarshal(checked.Verdict, &judged)); err != nil {
+		return fmt.Errorf("decode the server's answer: %w", err)
+	}
+	result := report.Result{Evidence: evidence, Verdict: &judged, Time: judged.At, Version: a.version().Version}
+	if err := report.Write(a.Out, a.Output, result, a.tableOptions(o)); err != nil {
+		return err
+	}
+	if !judged.Admitted() {
+		return term.Answered(term.ExitRefused)
+	}
+	return nil
+}
