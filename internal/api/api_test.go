@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 // caller calls operations by their place in the document, and checks each answer
@@ -134,6 +136,18 @@ func TestEveryOperation(t *testing.T) {
 	c.call("GET /api/v1/environments", root, nil)
 	c.call("GET /api/v1/environments/{name}", root, nil, "prod")
 	c.call("GET /api/v1/environments/{name}/verdicts/{digest}", root, nil, "prod", img.ID)
+	checked := decode[client.Check](t, c.call("GET /api/v1/environments/{name}/checks/{digest}", root, nil, "prod", img.ID))
+	if ev, v := decode[verdict.Evidence](t, checked.Evidence), decode[verdict.Verdict](t, checked.Verdict); ev.Image.ID != img.ID || !v.Admitted() {
+		t.Errorf("check %s of %s", v.Admit.Answer, ev.Image.ID)
+	}
+	var diffs []string
+	for _, l := range must(debian(t, "one").ConfigFile())(t).RootFS.DiffIDs {
+		diffs = append(diffs, l.String())
+	}
+	known := decode[client.Layers](t, c.call("POST /api/v1/layers", root, client.Layers{DiffIDs: append(diffs, "sha256:"+strings.Repeat("0", 64))}))
+	if !slices.Equal(known.DiffIDs, diffs) {
+		t.Errorf("known layers %v, want %v", known.DiffIDs, diffs)
+	}
 	unseen := "sha256:" + strings.Repeat("0", 64)
 	asked := decode[client.Verdict](t, c.call("POST /api/v1/environments/{name}/verdicts/{digest}", root, map[string]string{"reference": "127.0.0.1:1/app@" + unseen}, "prod", unseen))
 	if asked.Admit.Answer != "unknown" || len(asked.Admit.Reasons) != 1 || asked.Admit.Reasons[0].Rule != "image" {
