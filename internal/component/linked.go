@@ -77,6 +77,9 @@ func tableWord(table []byte, order binary.ByteOrder, n int) (uint64, bool) {
 	return order.Uint64(table[at:]), true
 }
 
+// escapes are what the linker writes for characters that would end a path.
+var escapes = strings.NewReplacer("%2e", ".", "%22", "\"", "%25", "%")
+
 // packageOf cuts the import path from a function name as the linker writes it:
 // "gopkg.in/yaml%2ev2.(*Decoder).Decode" is of gopkg.in/yaml.v2.
 func packageOf(function []byte) string {
@@ -92,7 +95,7 @@ func packageOf(function []byte) string {
 	if dot <= 0 {
 		return ""
 	}
-	pkg := strings.NewReplacer("%2e", ".", "%22", "\"", "%25", "%").Replace(name[:slash+dot])
+	pkg := escapes.Replace(name[:slash+dot])
 	if !plausible(pkg) {
 		return ""
 	}
