@@ -197,17 +197,23 @@ type Plan struct {
 	Changes []Change `json:"changes"`
 }
 
-// Triage is a decision on a finding.
+// Triage is a decision on a finding. It is for an image, a golden image (and those
+// built from it) or a workload: exactly one of them.
 type Triage struct {
-	ID      string    `json:"id"`
-	Finding string    `json:"finding"`          // advisory id or alias
-	Image   string    `json:"image,omitempty"`  // digest; or
-	Golden  string    `json:"golden,omitempty"` // golden image
-	Status  string    `json:"status"`           // not_affected, accepted, fixing
-	Reason  string    `json:"reason"`
-	Author  string    `json:"author"`
-	Expires time.Time `json:"expires"`
-	At      time.Time `json:"at,omitzero"`
+	ID            string    `json:"id"`
+	Finding       string    `json:"finding"`                 // advisory id or alias
+	Aliases       []string  `json:"aliases,omitempty"`       // other names of the same flaw
+	Image         string    `json:"image,omitempty"`         // any digest
+	Golden        string    `json:"golden,omitempty"`        // name
+	Workload      string    `json:"workload,omitempty"`      // name
+	Packages      []string  `json:"packages,omitempty"`      // names or package URLs; none: every package the flaw is in
+	Status        string    `json:"status"`                  // not_affected, accepted, fixing
+	Justification string    `json:"justification,omitempty"` // of not_affected: one of OpenVEX's
+	Reason        string    `json:"reason"`
+	Author        string    `json:"author,omitempty"`   // whose token it is; the server fills it in
+	Imported      string    `json:"imported,omitempty"` // who brought a decision of Author's from elsewhere
+	Expires       time.Time `json:"expires"`
+	At            time.Time `json:"at,omitzero"`
 }
 
 // FeedChange tells what an upload of advisories changed.

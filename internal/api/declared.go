@@ -10,7 +10,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/plan"
-	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 func (e *Engine) listEnvironments(ctx context.Context, _ *call) (any, error) {
@@ -70,42 +69,4 @@ func (e *Engine) change(ctx context.Context, c *call, do func(context.Context, [
 		})
 	}
 	return out, nil
-}
-
-func (e *Engine) listTriage(ctx context.Context, _ *call) (any, error) {
-	return listOf(e.o.Catalog.Triages(ctx))
-}
-
-func (e *Engine) putTriage(ctx context.Context, c *call) (any, error) {
-	in, err := decode[client.Triage](c)
-	if err != nil {
-		return nil, err
-	}
-	if in.Author == "" && c.Subject != nil {
-		in.Author = c.Subject.Display
-	}
-	kept, err := e.o.Catalog.PutTriage(ctx, verdict.Triage{
-		Finding: in.Finding, Image: in.Image, Golden: in.Golden, Status: in.Status, Reason: in.Reason, Author: in.Author, Expires: in.Expires,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return kept, e.triaged(ctx, kept)
-}
-
-func (e *Engine) deleteTriage(ctx context.Context, c *call) (any, error) {
-	gone, err := e.o.Catalog.DeleteTriage(ctx, c.vars["id"])
-	if err != nil {
-		return nil, err
-	}
-	return nil, e.triaged(ctx, gone)
-}
-
-// triaged judges again what a decision concerns.
-func (e *Engine) triaged(ctx context.Context, t verdict.Triage) error {
-	ids, err := e.o.Catalog.Concerned(ctx, t)
-	if err != nil {
-		return err
-	}
-	return e.o.Identity.Reconcile(ctx, ids)
 }

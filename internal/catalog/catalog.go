@@ -106,6 +106,9 @@ CREATE TABLE catalog_seen (
 	image TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, other TEXT NOT NULL, last BIGINT NOT NULL,
 	PRIMARY KEY (image, kind, what, other)
 );
+`, `
+CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, golden TEXT NOT NULL, channel TEXT NOT NULL);
+CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);
 `}
 
 // New prepares the catalog's tables.

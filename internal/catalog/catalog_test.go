@@ -280,7 +280,7 @@ func TestAnUnknownImageIsUnknown(t *testing.T) {
 
 // triage is a good decision, edited.
 func triage(st store.Store, edit func(*verdict.Triage)) verdict.Triage {
-	d := verdict.Triage{Finding: "CVE-1", Status: verdict.NotAffected, Reason: "not called", Author: "ann", Expires: st.Now().Add(time.Hour)}
+	d := verdict.Triage{Finding: "CVE-1", Status: verdict.NotAffected, Justification: "vulnerable_code_not_in_execute_path", Reason: "not called", Author: "ann", Expires: st.Now().Add(time.Hour)}
 	edit(&d)
 	return d
 }

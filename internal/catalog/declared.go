@@ -63,6 +63,9 @@ func (c *Catalog) PutGolden(ctx context.Context, g Golden) (moved []image.Digest
 		return nil, fmt.Errorf("encode golden image: %w", err)
 	}
 	err = c.store.Update(ctx, func(tx store.Tx) error {
+		if err := c.relined(ctx, tx, g.Name, &g.From); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "INSERT INTO catalog_golden (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", g.Name, string(body)); err != nil {
 			return fmt.Errorf("keep golden image: %w", err)
 		}
@@ -139,6 +142,9 @@ func (c *Catalog) Golden(ctx context.Context, name string) (*Golden, error) {
 // DeleteGolden removes a golden image and returns the digests that stood in it.
 func (c *Catalog) DeleteGolden(ctx context.Context, name string) (moved []image.Digest, err error) {
 	err = c.store.Update(ctx, func(tx store.Tx) error {
+		if err := c.relined(ctx, tx, name, nil); err != nil {
+			return err
+		}
 		if moved, err = c.move(ctx, tx, Golden{Name: name}); err != nil {
 			return err
 		}

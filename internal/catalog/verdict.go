@@ -33,7 +33,7 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 	if ev.Channels, err = c.Channels(ctx, img.ID); err != nil {
 		return verdict.Verdict{}, err
 	}
-	if ev.Triage, err = c.triageOf(ctx, img.ID, ev.Channels); err != nil {
+	if ev.Triage, err = c.triageOf(ctx, img.ID, ev.Channels, env.Name); err != nil {
 		return verdict.Verdict{}, err
 	}
 	if len(ev.Channels) > 0 {

@@ -48,7 +48,7 @@ func TestTriageBringsItBack(t *testing.T) {
 	ok(t, w.feed("CVE-1", "example.com/lib"))
 	refusal(t, second(w.admit("app")), "does not admit")
 	must(w.catalog.PutTriage(t.Context(), verdict.Triage{
-		Finding: "CVE-1", Golden: "pay", Status: verdict.NotAffected, Reason: "not called", Author: "ann", Expires: w.st.Now().Add(time.Hour),
+		Finding: "CVE-1", Golden: "pay", Status: verdict.NotAffected, Justification: "vulnerable_code_not_in_execute_path", Reason: "not called", Author: "ann", Expires: w.st.Now().Add(time.Hour),
 	}))(t)
 	g := w.admitted("app")
 	ok(t, w.Reconcile(t.Context(), []image.Digest{digest("app")})) // as the API does after every triage

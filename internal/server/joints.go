@@ -10,6 +10,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/ca"
+	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -18,6 +19,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/scan"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
 // The joints: small pieces that make one room's wish fit another's offer.
@@ -138,3 +141,21 @@ type layerCache struct {
 
 func (c layerCache) Get(d image.Digest) (*component.LayerReport, bool) { return c.get(d) }
 func (c layerCache) Put(r *component.LayerReport)                      { c.put(r) }
+
+// noteRuns tells the catalog what each workload runs, now and whenever it changes:
+// triage may be for a workload.
+func (s *Server) noteRuns(ctx context.Context) error {
+	run := func(w workload.Workload) catalog.Run {
+		return catalog.Run{Workload: w.Name, Environment: w.Environment, Golden: w.Image.Golden, Channel: w.Image.Channel}
+	}
+	s.workloads.OnChange = func(ctx context.Context, tx store.Tx, w workload.Workload) error {
+		return s.catalog.PutRun(ctx, tx, run(w))
+	}
+	return s.catalog.FillRuns(ctx, func(ctx context.Context) (all []catalog.Run, err error) {
+		declared, err := s.workloads.List(ctx)
+		for _, w := range declared {
+			all = append(all, run(w))
+		}
+		return all, err
+	})
+}

@@ -175,6 +175,9 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	if s.workloads, err = workload.New(ctx, s.store, s.barrier); err != nil {
 		return err
 	}
+	if err := s.noteRuns(ctx); err != nil {
+		return err
+	}
 	s.identity, err = identity.New(ctx, identity.Options{
 		Store: s.store, Catalog: s.catalog, Workloads: s.workloads, Authority: s.workloadAuthority, Tokens: instanceTokens{s.tokens},
 		Record: s.record, Rematch: s.rematch, Sealed: s.barrier.Sealed, TTL: s.config.ttl(), Log: s.log,

@@ -12,6 +12,7 @@ package vex
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -94,3 +95,12 @@ const (
 
 // The formats that can be written.
 var Formats = []string{"openvex", "cyclonedx"}
+
+// Images are the digests of the image a product is, where it is one.
+func (p Product) Images() []string {
+	digests := slices.Clone(p.Digests)
+	if purl, err := ParsePURL(p.ID); err == nil && purl.Type == "oci" && strings.HasPrefix(purl.Version, "sha256:") && !slices.Contains(digests, purl.Version) {
+		digests = append(digests, purl.Version)
+	}
+	return digests
+}

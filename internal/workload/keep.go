@@ -20,6 +20,10 @@ import (
 type Book struct {
 	store store.Store
 	keys  barrier.Keys
+
+	// OnChange is told of every change in the transaction that makes it; of a
+	// deleted workload there is only the name. nil: nobody wants to know.
+	OnChange func(ctx context.Context, tx store.Tx, w Workload) error
 }
 
 var steps = []string{`
@@ -60,7 +64,10 @@ func (b *Book) Put(ctx context.Context, w Workload) error {
 		_, err := tx.Exec(ctx, `INSERT INTO workload (name, environment, golden, channel, body, sealed) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET environment = excluded.environment, golden = excluded.golden, channel = excluded.channel,
 				body = excluded.body, sealed = excluded.sealed`, w.Name, w.Environment, w.Image.Golden, w.Image.Channel, string(body), sealed)
-		return err
+		if err != nil || b.OnChange == nil {
+			return err
+		}
+		return b.OnChange(ctx, tx, w)
 	})
 }
 
@@ -68,7 +75,10 @@ func (b *Book) Put(ctx context.Context, w Workload) error {
 func (b *Book) Delete(ctx context.Context, name string) error {
 	return b.store.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "DELETE FROM workload WHERE name = ?", name)
-		return err
+		if err != nil || b.OnChange == nil {
+			return err
+		}
+		return b.OnChange(ctx, tx, Workload{Name: name})
 	})
 }
 
