@@ -201,6 +201,12 @@ func (c *Client) Triages(ctx context.Context) ([]Triage, error) {
 	return all[Triage](ctx, c, "/api/v1/triage")
 }
 
+// TriageOn lists the decisions that count for an image, by any of its digests: its
+// own, those of the golden images it comes from, and those of workloads that run it.
+func (c *Client) TriageOn(ctx context.Context, digest string) ([]Triage, error) {
+	return all[Triage](ctx, c, "/api/v1/triage?image="+url.QueryEscape(digest))
+}
+
 // PutTriage records a decision on a finding.
 func (c *Client) PutTriage(ctx context.Context, t Triage) (*Triage, error) {
 	return send[Triage](ctx, c, "POST", "/api/v1/triage", t)

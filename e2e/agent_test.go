@@ -336,7 +336,7 @@ func TestStory(t *testing.T) {
 	}
 
 	// A person who knows the program takes the flaw back, and with it the refusal.
-	s.cli("finding", "triage", "GO-2026-5970", "--golden", "app", "--status", "not_affected", "--reason", "never called", "--expires", "30d")
+	s.cli("finding", "triage", "GO-2026-5970", "--golden", "app", "--status", "not_affected", "--justification", "vulnerable_code_not_in_execute_path", "--reason", "never called", "--expires", "30d")
 	again := w.admitted()
 	if got := w.say("FILE " + filepath.Join(again.Directory, "stripe.json")); !strings.Contains(got, "sk_planted_second") {
 		t.Errorf("after the triage the workload reads %s", got)

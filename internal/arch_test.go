@@ -35,7 +35,7 @@ var only = map[string][]string{
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
 	"term":  {"fault", "manifest"},
-	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "verdict", "scan", "report", "audit"},
+	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "verdict", "scan", "report", "audit"},
 	"agent": {"fault", "attest"},
 }
 

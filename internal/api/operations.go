@@ -74,7 +74,7 @@ func (e *Engine) operations() []operation {
 		},
 		{
 			method: "GET", path: "/api/v1/triage", summary: "List the decisions on findings",
-			do: e.listTriage, out: items[client.Triage]{}, sealed: true,
+			do: e.listTriage, out: items[client.Triage]{}, query: []string{"image"}, sealed: true,
 		},
 		{
 			method: "POST", path: "/api/v1/triage", summary: "Record a decision on a finding",

@@ -9,10 +9,18 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
-func (e *Engine) listTriage(ctx context.Context, _ *call) (any, error) {
+func (e *Engine) listTriage(ctx context.Context, c *call) (any, error) {
+	if text := c.param("image"); text != "" {
+		digest, err := image.ParseDigest(text)
+		if err != nil {
+			return nil, err
+		}
+		return listOf(e.o.Catalog.TriageOn(ctx, digest))
+	}
 	return listOf(e.o.Catalog.Triages(ctx))
 }
 

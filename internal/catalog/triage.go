@@ -225,7 +225,8 @@ func (c *Catalog) DeleteTriage(ctx context.Context, id string) (verdict.Triage, 
 	})
 }
 
-// triageOf returns the decisions that count for an image in an environment.
+// triageOf returns the decisions that count for an image in an environment ("": in
+// any).
 func (c *Catalog) triageOf(ctx context.Context, id image.Digest, channels []verdict.Channel, environment string) ([]verdict.Triage, error) {
 	scopes := []any{string(id)}
 	names := make([]string, 0, len(channels))
@@ -240,7 +241,7 @@ func (c *Catalog) triageOf(ctx context.Context, id image.Digest, channels []verd
 		scopes = append(scopes, "golden "+name)
 	}
 	for _, ch := range channels {
-		running, err := c.runs(ctx, "environment = ? AND golden = ? AND channel = ?", environment, ch.Golden, ch.Name)
+		running, err := c.runs(ctx, "(? = '' OR environment = ?) AND golden = ? AND channel = ?", environment, environment, ch.Golden, ch.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -250,6 +251,20 @@ func (c *Catalog) triageOf(ctx context.Context, id image.Digest, channels []verd
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(scopes)), ", ")
 	return c.triages(ctx, "SELECT body FROM catalog_triage WHERE image IN ("+marks+") ORDER BY id", scopes...)
+}
+
+// TriageOn returns the decisions that count for an image, by any of its digests, in
+// some environment; those that have expired too.
+func (c *Catalog) TriageOn(ctx context.Context, digest image.Digest) ([]verdict.Triage, error) {
+	img, err := c.Find(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	channels, err := c.Channels(ctx, img.ID)
+	if err != nil {
+		return nil, err
+	}
+	return c.triageOf(ctx, img.ID, channels, "")
 }
 
 // Concerned returns the known images a triage concerns.

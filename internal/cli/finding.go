@@ -16,9 +16,9 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/manifest"
-	"github.com/goldkeep/goldkeep/internal/verdict"
-
 	"github.com/goldkeep/goldkeep/internal/term"
+	"github.com/goldkeep/goldkeep/internal/verdict"
+	"github.com/goldkeep/goldkeep/internal/vex"
 )
 
 func (a *app) verdictCommand() *cobra.Command {
@@ -126,12 +126,12 @@ func (a *app) findingListCommand() *cobra.Command {
 			if err := json.Unmarshal(i.Evidence, &evidence); err != nil {
 				return fmt.Errorf("decode evidence: %w", err)
 			}
-			decided, err := c.Triages(ctx)
+			decided, err := c.TriageOn(ctx, digest)
 			if err != nil {
 				return err
 			}
 			found := slices.DeleteFunc(evidence.Findings, func(f finding.Finding) bool { return f.Hidden != "" && !hidden })
-			return term.PrintList(a.Term, found, "findings", func(t *term.Table) { showFindings(t, found, decisionsOn(i, decided, time.Now())) })
+			return term.PrintList(a.Term, found, "findings", func(t *term.Table) { showFindings(t, found, decided, time.Now()) })
 		}),
 	}
 	cmd.Flags().StringVar(&digest, "image", "", "any digest of the image")
@@ -139,18 +139,22 @@ func (a *app) findingListCommand() *cobra.Command {
 	return term.Required(cmd, "image")
 }
 
-// decisionsOn returns what was decided about this very image, by finding.
-func decisionsOn(i *client.Image, decided []client.Triage, now time.Time) map[string]string {
-	notes := map[string]string{}
+// decisionsOn tells what was decided about a finding and still counts.
+func decisionsOn(f finding.Finding, decided []client.Triage, now time.Time) (notes []string) {
 	for _, d := range decided {
-		if d.Expires.After(now) && (d.Image == i.ID || slices.Contains(i.Digests, d.Image)) {
-			notes[d.Finding] = d.Status + " until " + term.Moment(d.Expires)
+		t := verdict.Triage{Finding: d.Finding, Aliases: d.Aliases, Packages: d.Packages}
+		if d.Expires.After(now) && t.Speaks(f) {
+			note := strings.ReplaceAll(d.Status, "_", " ") + " until " + term.Moment(d.Expires) + " by " + d.Author + ": " + d.Reason
+			if d.Workload != "" {
+				note = "for workload " + d.Workload + " " + note
+			}
+			notes = append(notes, note)
 		}
 	}
 	return notes
 }
 
-func showFindings(t *term.Table, found []finding.Finding, decisions map[string]string) {
+func showFindings(t *term.Table, found []finding.Finding, decided []client.Triage, now time.Time) {
 	t.Row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
 	for _, f := range found {
 		score := ""
@@ -164,30 +168,36 @@ func showFindings(t *term.Table, found []finding.Finding, decisions map[string]s
 		if f.Hidden != "" {
 			notes = append(notes, "does not count: "+f.Hidden)
 		}
-		for _, name := range append([]string{f.ID}, f.Aliases...) {
-			if note := decisions[name]; note != "" {
-				notes = append(notes, note)
-			}
+		if f.Vendor != "" {
+			notes = append(notes, f.Vendor)
 		}
+		notes = append(notes, decisionsOn(f, decided, now)...)
 		t.Row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
 	}
 }
 
 // triageFlags are what a decision says.
 type triageFlags struct {
-	image, golden, status, reason, expires string
+	image, golden, workload, status, justification, reason, expires string
+	packages                                                        []string
 }
 
 func (a *app) findingTriageCommand() *cobra.Command {
 	var o triageFlags
 	cmd := &cobra.Command{
-		Use: "triage ID --image DIGEST|--golden NAME --status STATUS --reason TEXT", Short: "Decide about a finding, for a time", Args: term.Wanted("ID"),
+		Use: "triage ID --image DIGEST|--golden NAME|--workload NAME --status STATUS --reason TEXT", Short: "Decide about a finding, for a time", Args: term.Wanted("ID"),
 		Long: "Decide about a finding, for a time. The status is one of\n" +
-			"  not_affected  the flaw cannot be used here; say why\n" +
+			"  not_affected  the flaw cannot be used here; needs a justification\n" +
 			"  accepted      the risk is known and taken\n" +
-			"  fixing        a fix is under way\n" +
-			"Every decision has an author (you), a reason and an end, and stands in the audit log.",
-		Example: "  goldkeep finding triage CVE-2024-45338 --golden shop --status not_affected --reason 'the parser is never called' --expires 30d",
+			"  fixing        a fix is under way; the finding still counts\n" +
+			"and a justification is one of OpenVEX's:\n  " + strings.Join(vex.Justifications, "\n  ") + "\n" +
+			"Every decision has an author (whose token it is), a reason and an end within a year, and\n" +
+			"stands in the audit log. One for a golden image counts for the images built from it too,\n" +
+			"one for a workload for what that runs, in its environment. An advisory that bundles\n" +
+			"several CVEs counts until every one of them, or the advisory itself, is decided about.",
+		Example: "  goldkeep finding triage CVE-2024-45338 --golden shop --status not_affected \\\n" +
+			"      --justification vulnerable_code_not_in_execute_path --reason 'the parser is never called' --expires 30d\n" +
+			"  goldkeep finding triage CVE-2024-45338 --workload shop --package golang.org/x/net --status accepted --reason 'internal only' --expires 2w",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			triage, err := o.triage(cmd, args[0], time.Now())
 			if err != nil {
@@ -209,7 +219,10 @@ func (a *app) findingTriageCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.image, "image", "", "digest of the one image it is about")
-	f.StringVar(&o.golden, "golden", "", "golden image it is about: every digest of its line")
+	f.StringVar(&o.golden, "golden", "", "golden image it is about, with those built from it")
+	f.StringVar(&o.workload, "workload", "", "workload it is about: what that runs, in its environment")
+	f.StringArrayVar(&o.packages, "package", nil, "only in this package, by name or package URL; may be given again")
+	f.StringVar(&o.justification, "justification", "", "of not_affected: why")
 	f.StringVar(&o.status, "status", "", "not_affected, accepted or fixing")
 	f.StringVar(&o.reason, "reason", "", "why, for those who read it later")
 	f.StringVar(&o.expires, "expires", "30d", "how long it holds: 72h, 30d, 2w; or a date")
@@ -217,25 +230,36 @@ func (a *app) findingTriageCommand() *cobra.Command {
 }
 
 func (o triageFlags) triage(cmd *cobra.Command, id string, now time.Time) (client.Triage, error) {
-	t := client.Triage{Finding: id, Image: o.image, Golden: o.golden, Status: o.status, Reason: o.reason}
+	t := client.Triage{
+		Finding: id, Image: o.image, Golden: o.golden, Workload: o.workload, Packages: o.packages,
+		Status: o.status, Justification: o.justification, Reason: o.reason,
+	}
+	scopes := slices.DeleteFunc([]string{o.image, o.golden, o.workload}, func(s string) bool { return s == "" })
 	switch {
-	case (o.image == "") == (o.golden == ""):
-		return t, term.Usage(cmd, "say what it is about: --image DIGEST or --golden NAME, and not both")
-	case !slices.Contains([]string{"not_affected", "accepted", "fixing"}, o.status):
+	case len(scopes) != 1:
+		return t, term.Usage(cmd, "say what it is about: one of --image DIGEST, --golden NAME and --workload NAME")
+	case !slices.Contains([]string{verdict.NotAffected, verdict.Accepted, verdict.Fixing}, o.status):
 		return t, term.Usage(cmd, "--status is one of not_affected, accepted, fixing")
+	case o.status == verdict.NotAffected && !vex.Justified(o.justification):
+		return t, term.Usage(cmd, "not_affected needs --justification, one of %s", strings.Join(vex.Justifications, ", "))
 	case strings.TrimSpace(o.reason) == "":
 		return t, term.Usage(cmd, "--reason is needed: somebody will ask")
 	}
-	if d, err := manifest.ParseDuration(o.expires); err == nil {
-		t.Expires = now.Add(time.Duration(d)).UTC()
-		return t, nil
+	var err error
+	t.Expires, err = ending(cmd, o.expires, now)
+	return t, err
+}
+
+// ending is when something ends: after a length of time, or at a date to come.
+func ending(cmd *cobra.Command, text string, now time.Time) (time.Time, error) {
+	if d, err := manifest.ParseDuration(text); err == nil {
+		return now.Add(time.Duration(d)).UTC(), nil
 	}
-	at, err := parseMoment(o.expires)
+	at, err := parseMoment(text)
 	if err != nil || !at.After(now) {
-		return t, term.Usage(cmd, "--expires %q is neither a length of time (30d) nor a date to come (2027-01-31)", o.expires)
+		return at, term.Usage(cmd, "--expires %q is neither a length of time (30d) nor a date to come (2027-01-31)", text)
 	}
-	t.Expires = at
-	return t, nil
+	return at, nil
 }
 
 // parseMoment reads a date or a time (RFC 3339); a date is its first moment in UTC.
@@ -270,5 +294,15 @@ func (a *app) triageCommand() *cobra.Command {
 var triageHead = []any{"ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON"}
 
 func showTriage(t *term.Table, d client.Triage) {
-	t.Row(d.ID, d.Finding, term.First(d.Golden, d.Image), d.Status, d.Author, d.Expires, d.Reason)
+	place, author, status := term.First(d.Golden, d.Image), d.Author, d.Status
+	if d.Workload != "" {
+		place = "workload " + d.Workload
+	}
+	if d.Imported != "" {
+		author += ", imported by " + d.Imported
+	}
+	if d.Justification != "" {
+		status += ": " + d.Justification
+	}
+	t.Row(d.ID, strings.Join(append([]string{d.Finding}, d.Packages...), " in "), place, status, author, d.Expires, d.Reason)
 }
