@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image component advisory finding vex verdict scan report catalog
+	image extract component advisory finding vex verdict scan report catalog
 	ca attest workload identity
 	policy auth engine gate
 	plan wire api agent term cli server
@@ -56,7 +56,7 @@ var heavy = map[string][]string{
 	"github.com/spf13/cobra":                 {"term", "cli", "server", "agent"},
 	"modernc.org/sqlite":                     {"store/sqlite"},
 	"github.com/jackc/pgx":                   {"store/postgres"},
-	"github.com/google/osv-scalibr":          {"component", "finding", "advisory"},
+	"github.com/google/osv-scalibr":          {"extract", "finding", "advisory"},
 	"cel.dev/cel-go":                         {"verdict"},
 	"github.com/prometheus":                  {"server", "gate", "store", "lease"},
 	"github.com/CycloneDX":                   {"report"},

@@ -41,6 +41,8 @@ func Ecosystem(ecosystem string) string {
 		return family + ":" + alpineRelease(release)
 	case "Red Hat":
 		return family + ":" + redHatRelease(release)
+	case "SUSE":
+		return family + ":" + suseRelease(release)
 	case "Maven":
 		return family // the suffix is the address of a repository
 	}
@@ -84,6 +86,21 @@ func redHatRelease(release string) string {
 	}
 	major, _, _ := strings.Cut(release, ".")
 	return major
+}
+
+// suseProduct takes "Linux Enterprise Module for Basesystem 15 SP5" apart, and
+// "Linux Enterprise Server 12 SP5-LTSS".
+var suseProduct = regexp.MustCompile(`^Linux Enterprise [A-Z][^0-9]* (\d+)( SP\d+)?(?:-[A-Z]+)?$`)
+
+// suseRelease makes "15 SP5" of all modules, extensions and terms of support of one
+// release: they share their packages, and a flaw that only subscribers get the fix
+// for is in the image all the same. Other products (Micro, Manager) keep their name.
+func suseRelease(release string) string {
+	m := suseProduct.FindStringSubmatch(release)
+	if m == nil || strings.Contains(release, " Micro ") {
+		return release
+	}
+	return m[1] + m[2]
 }
 
 var dashes = regexp.MustCompile(`[-_.]+`)

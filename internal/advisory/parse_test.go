@@ -25,6 +25,8 @@ func TestKeysMeet(t *testing.T) {
 		{"Alpine:v3.18", "musl", "Alpine:3.18.4", "musl"},
 		{"Rocky Linux:8", "bash", "Rocky Linux:8.9", "bash"},
 		{"Red Hat:enterprise_linux:9::baseos", "bash", "Red Hat:9.4", "bash"},
+		{"SUSE:Linux Enterprise Module for Basesystem 15 SP5", "bash", "SUSE:15 SP5", "bash"},
+		{"SUSE:Linux Enterprise Server 12 SP5-LTSS", "bash", "SUSE:12 SP5", "bash"},
 		{"PyPI", "flask-cors", "PyPI", "Flask_Cors"},
 		{"PyPI", "zope.interface", "PyPI", "zope-interface"},
 		{"Go", "stdlib", "Go", "go"},

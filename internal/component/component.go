@@ -9,7 +9,10 @@
 // its own layers. Join then computes the image's final view from the reports.
 package component
 
-import "github.com/goldkeep/goldkeep/internal/image"
+import (
+	"github.com/goldkeep/goldkeep/internal/extract"
+	"github.com/goldkeep/goldkeep/internal/image"
+)
 
 // Component is one package of an image.
 type Component struct {
@@ -20,14 +23,24 @@ type Component struct {
 	Source        string       `json:"source,omitempty"`        // source package, where the distribution has one
 	SourceVersion string       `json:"sourceVersion,omitempty"` // its version: the one advisories speak of
 	Arch          string       `json:"arch,omitempty"`
-	Path          string       `json:"path"`  // the file it was found in
-	Layer         image.Digest `json:"layer"` // DiffID of the layer that brought this version
+	Module        string       `json:"module,omitempty"` // RPM: module and stream it is of, "nodejs:18"
+	Path          string       `json:"path"`             // the file it was found in; in an archive "app.jar!/lib/x.jar"
+	Inside        string       `json:"inside,omitempty"` // in a LayerReport: the part of Path behind "!/"
+	Layer         image.Digest `json:"layer"`            // DiffID of the layer that brought this version
 	LayerIndex    int          `json:"layerIndex"`
 	Owner         string       `json:"owner,omitempty"`    // the distribution package that owns the file: its advisories count, not the upstream's
 	Main          bool         `json:"main,omitempty"`     // the main module of a Go program: not matched
 	Packages      []string     `json:"packages,omitempty"` // Go packages linked in, where known (evidence, see finding)
 	Licenses      []string     `json:"licenses,omitempty"`
 	Maintainer    string       `json:"maintainer,omitempty"` // as the distribution package states it
+}
+
+// componentOf is a package that a file of a layer names.
+func componentOf(p extract.Package, path string) Component {
+	return Component{
+		PURL: p.PURL, Ecosystem: p.Ecosystem, Name: p.Name, Version: p.Version, Source: p.Source, SourceVersion: p.SourceVersion,
+		Arch: p.Arch, Module: p.Module, Path: path, Inside: p.Inside, Main: p.Main, Packages: p.Packages, Licenses: p.Licenses, Maintainer: p.Maintainer,
+	}
 }
 
 // Fact is something about the files of an image that rules may ask for.

@@ -5,9 +5,6 @@ package component
 
 // The parsers of hostile text, for the fuzz tests.
 var (
-	SecretFactsForTest   = secretFacts
-	FunctionNamesForTest = functionNames
-	PackageOfForTest     = packageOf
-	GoComponentsForTest  = goComponents
-	SettingForTest       = settingSecrets
+	SecretFactsForTest = secretFacts
+	SettingForTest     = settingSecrets
 )

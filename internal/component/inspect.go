@@ -12,18 +12,16 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
+	"github.com/goldkeep/goldkeep/internal/extract"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 )
 
 const (
-	inMemory    = 32 << 20 // larger executables go to a temporary file
+	inMemory    = 32 << 20 // larger programs and archives go to a temporary file
 	spoolBudget = 16 << 30 // bytes written to temporary files for one layer
 	textLimit   = 1 << 20  // larger files are not searched for secrets
-	listLimit   = 64 << 20 // package databases: Debian's largest are under 20 MiB
-	recordLimit = 8 << 20  // one package's metadata
 	sparseLimit = 64 << 20 // sparse files cost nothing to write and much to read
 )
 
@@ -44,6 +42,19 @@ func (f *fileFindings) fail(name, reason string, fatal bool) {
 	f.problems = append(f.problems, Problem{Path: name, Reason: reason, Fatal: fatal})
 }
 
+// take adds what was found in the file, or in a part of it.
+func (f *fileFindings) take(name string, found extract.Found) {
+	for _, p := range found.Packages {
+		f.components = append(f.components, componentOf(p, name))
+	}
+	if len(found.Owned) > 0 {
+		f.owned = append(f.owned, OwnedFiles{Path: name, Files: found.Owned})
+	}
+	for _, t := range found.Troubles {
+		f.problems = append(f.problems, Problem{Path: name, Reason: t.Reason, Fatal: t.Fatal, Uncovered: t.Uncovered})
+	}
+}
+
 // modeFacts returns the facts that come from the file's mode, told of another name.
 func (f *fileFindings) modeFacts(name string) []Fact {
 	var out []Fact
@@ -60,41 +71,23 @@ func (f *fileFindings) modeFacts(name string) []Fact {
 // for all of them.
 type inspector struct {
 	lim     image.Limits
-	parsers []parser
 	buf     []byte
 	spooled int64
 }
 
 func newInspector(lim image.Limits) *inspector {
-	return &inspector{lim: lim, parsers: parsers()}
+	return &inspector{lim: lim}
 }
 
 func (in *inspector) close() { in.buf = nil }
 
 // wants reports whether a file of this name is read for what it is called.
-func (in *inspector) wants(name string) bool {
-	return in.parserFor(name) != nil || isOwnerList(name) || isRelease(name) || isInstalledPHP(name)
-}
-
-func (in *inspector) parserFor(name string) *parser {
-	for i := range in.parsers {
-		if in.parsers[i].required(name) {
-			return &in.parsers[i]
-		}
-	}
-	return nil
-}
+func (in *inspector) wants(name string) bool { return extract.Wants(name) || isRelease(name) }
 
 // inspect reads a regular file as far as it is of interest. Its error is one of
 // the stream; what is wrong with the file itself becomes a Problem.
 func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r io.Reader) (*fileFindings, error) {
 	f := &fileFindings{facts: regularFacts(name, h)}
-	if reason := unreadable(name); reason != "" {
-		f.fail(name, reason, true)
-	}
-	if isJavaArchive(name) {
-		f.problems = append(f.problems, Problem{Path: name, Reason: javaArchive, Uncovered: true})
-	}
 	if h.Size == 0 {
 		return f, nil
 	}
@@ -103,7 +96,8 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 		f.fail(name, "the file is too large to be read", true)
 		return f, nil
 	}
-	if named || h.Size <= textLimit {
+	pieces := extract.Random(name) && h.Size > inMemory
+	if named && !pieces || h.Size <= textLimit {
 		data, err := in.read(r, h.Size)
 		if err != nil {
 			return nil, err
@@ -111,39 +105,35 @@ func (in *inspector) inspect(ctx context.Context, name string, h *tar.Header, r 
 		in.content(ctx, f, name, data)
 		return f, nil
 	}
-	return f, in.large(f, largeFile{name, h, r})
+	return f, in.large(ctx, f, largeFile{name, h, r})
 }
 
-// limitFor is the size up to which a file of interest is read. Parsed text takes
-// several times its size in memory, so the limit is well below FileBytes.
+// limitFor is the size up to which a file of interest is read.
 func (in *inspector) limitFor(name string, h *tar.Header) int64 {
-	limit := int64(recordLimit)
-	switch {
-	case strings.HasPrefix(name, "var/lib/dpkg/"), isApkPath(name), image.IsSparse(h):
-		limit = listLimit
-	case strings.HasSuffix(name, ".egg"), strings.HasSuffix(name, ".whl"):
-		limit = in.lim.FileBytes
+	limit := extract.Limit(name)
+	if image.IsSparse(h) {
+		limit = min(limit, sparseLimit)
+	}
+	if extract.Random(name) {
+		return limit // it is not read whole
 	}
 	return min(limit, in.lim.FileBytes)
 }
 
 // content looks at a file that is in memory.
 func (in *inspector) content(ctx context.Context, f *fileFindings, name string, data []byte) {
+	file := extract.File{Name: name, Content: bytes.NewReader(data), Size: int64(len(data))}
+	if extract.Wants(name) {
+		f.take(name, extract.Read(ctx, file))
+	}
 	if isProgram(data) {
-		f.addProgram(program{name, bytes.NewReader(data), int64(len(data)), hasMark(data)})
+		if extract.HasMark(data) {
+			f.take(name, extract.Program(file))
+		}
 		return
-	}
-	if p := in.parserFor(name); p != nil {
-		p.read(ctx, f, name, data)
-	}
-	if isOwnerList(name) {
-		f.owned = append(f.owned, ownedFiles(name, data))
 	}
 	if isRelease(name) {
 		f.release = parseRelease(data)
-	}
-	if isInstalledPHP(name) {
-		f.addInstalledPHP(name, data)
 	}
 	if len(data) <= textLimit {
 		f.facts = append(f.facts, secretFacts(name, data)...)
@@ -156,34 +146,46 @@ type largeFile struct {
 	r    io.Reader
 }
 
-// large looks at a big file: only programs are of interest.
-func (in *inspector) large(f *fileFindings, file largeFile) error {
+// large looks at a big file: only programs, and what is read in pieces, are of interest.
+func (in *inspector) large(ctx context.Context, f *fileFindings, file largeFile) error {
 	head, err := in.read(file.r, 4)
-	if err != nil || !isProgram(head) {
+	if err != nil {
 		return err
+	}
+	head = bytes.Clone(head)
+	wanted := extract.Random(file.name)
+	if !isProgram(head) && !wanted {
+		return nil
 	}
 	if image.IsSparse(file.h) && file.h.Size > sparseLimit {
 		f.fail(file.name, "a sparse program was not read", true)
 		return nil
 	}
+	whole := io.MultiReader(bytes.NewReader(head), file.r)
 	if file.h.Size <= inMemory {
-		data, err := in.read(io.MultiReader(bytes.NewReader(bytes.Clone(head)), file.r), file.h.Size)
-		if err != nil {
-			return err
+		data, err := in.read(whole, file.h.Size)
+		if err == nil && extract.HasMark(data) {
+			f.take(file.name, extract.Program(extract.File{Name: file.name, Content: bytes.NewReader(data), Size: file.h.Size}))
 		}
-		f.addProgram(program{file.name, bytes.NewReader(data), file.h.Size, hasMark(data)})
-		return nil
+		return err
 	}
-	return in.spool(f, file, bytes.Clone(head))
+	return in.spool(file, whole, f, func(content extract.File) {
+		if wanted {
+			f.take(file.name, extract.Read(ctx, content))
+		}
+		if isProgram(head) {
+			f.take(file.name, extract.Program(content))
+		}
+	})
 }
 
-// spool copies a big program to a temporary file that has no name any more.
-func (in *inspector) spool(f *fileFindings, file largeFile, head []byte) error {
+// spool copies a big file to a temporary one that has no name any more.
+func (in *inspector) spool(file largeFile, content io.Reader, f *fileFindings, use func(extract.File)) error {
 	if in.spooled += file.h.Size; in.spooled > spoolBudget {
-		f.fail(file.name, "the programs of this layer are too large to be read", true)
+		f.fail(file.name, "the programs and archives of this layer are too large to be read", true)
 		return nil
 	}
-	tmp, err := os.CreateTemp("", "goldkeep-program-*")
+	tmp, err := os.CreateTemp("", "goldkeep-file-*")
 	if err != nil {
 		return fault.New(fault.Unavailable, "make temporary file: %w", err)
 	}
@@ -191,10 +193,10 @@ func (in *inspector) spool(f *fileFindings, file largeFile, head []byte) error {
 	if err := os.Remove(tmp.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.Unavailable, "make temporary file: %w", err)
 	}
-	if _, err := io.Copy(tmp, io.MultiReader(bytes.NewReader(head), file.r)); err != nil {
+	if _, err := io.Copy(tmp, content); err != nil {
 		return err
 	}
-	f.addProgram(program{file.name, tmp, file.h.Size, true})
+	use(extract.File{Name: file.name, Content: tmp, Size: file.h.Size})
 	return nil
 }
 
@@ -223,21 +225,4 @@ var programMarks = [][]byte{[]byte("\x7fELF"), []byte("MZ"), []byte("\xcf\xfa\xe
 
 func isProgram(data []byte) bool {
 	return slices.ContainsFunc(programMarks, func(mark []byte) bool { return bytes.HasPrefix(data, mark) })
-}
-
-// unreadable names the package formats Goldkeep knows of and does not read yet.
-func unreadable(name string) string {
-	switch {
-	case strings.HasSuffix(name, "lib/rpm/Packages"), strings.HasSuffix(name, "lib/rpm/Packages.db"), strings.HasSuffix(name, "/rpmdb.sqlite"):
-		return "RPM package databases are not read yet: no flaw of the packages in it is found"
-	case strings.HasPrefix(name, "var/lib/pacman/local/") && strings.HasSuffix(name, "/desc"):
-		return "pacman package databases are not read yet: no flaw of the packages in it is found"
-	}
-	return ""
-}
-
-const javaArchive = "Java archives are not read yet: no flaw of the libraries in it is found"
-
-func isJavaArchive(name string) bool {
-	return strings.HasSuffix(name, ".jar") || strings.HasSuffix(name, ".war") || strings.HasSuffix(name, ".ear")
 }

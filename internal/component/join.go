@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goldkeep/goldkeep/internal/extract"
 	"github.com/goldkeep/goldkeep/internal/image"
 )
 
@@ -32,9 +33,10 @@ func Join(img *image.Image, reports []*LayerReport) *Inventory {
 	v := newView(layers)
 	inv.OS = v.os()
 	inv.Components = append(inv.Components, v.components()...)
-	v.assignOwners(inv.Components)
+	owners := v.owners(inv.Components, inv.OS)
+	assignOwners(inv.Components, owners)
 	inv.Problems = append(inv.Problems, finishDistroPackages(inv.Components, inv.OS)...)
-	inv.Problems = append(inv.Problems, v.problems()...)
+	inv.Problems = append(inv.Problems, v.problems(owners)...)
 	inv.Facts = append(inv.Facts, v.facts()...)
 	sortInventory(inv)
 	return inv
@@ -86,88 +88,18 @@ func samePackage(a, b Component) bool {
 	return a.Name == b.Name && a.Version == b.Version && a.Arch == b.Arch && a.Ecosystem == b.Ecosystem && a.Source == b.Source && a.SourceVersion == b.SourceVersion
 }
 
-// assignOwners finds the distribution package each other component came with.
-func (v *view) assignOwners(all []Component) {
-	distro := map[string]bool{}
-	for _, c := range all {
-		if isDistroPackage(c) && (fromDistro(c.Maintainer) || isApkPath(c.Path)) {
-			distro[c.Name] = true
-		}
-	}
-	owners := map[string]string{}
-	for i, layer := range v.layers {
-		for _, o := range layer.Owned {
-			if !v.visible(i, o.Path) {
-				continue
-			}
-			for pkg, files := range o.Files {
-				for _, f := range files {
-					if distro[pkg] && pkg > owners[f] { // two owners: the same one each time
-						owners[f] = pkg
-					}
-				}
-			}
-		}
-	}
-	for i := range all {
-		if !isDistroPackage(all[i]) {
-			all[i].Owner = ownerOf(owners, all[i].Path)
-		}
-	}
-}
-
-// ownerOf also tries the other side of a merged /usr: lists may say /bin/x for
-// what lies at /usr/bin/x.
-func ownerOf(owners map[string]string, p string) string {
-	if o, ok := owners[p]; ok {
-		return o
-	}
-	if rest, ok := strings.CutPrefix(p, "usr/"); ok {
-		return owners[rest]
-	}
-	return owners["usr/"+p]
-}
-
-// isDistroPackage tells distribution packages from the rest: only they have a source.
-func isDistroPackage(c Component) bool { return c.Source != "" }
-
-func isApkPath(p string) bool { return strings.HasSuffix(p, "apk/db/installed") }
-
-// finishDistroPackages writes what only the distribution tells: ecosystem and purl.
-func finishDistroPackages(all []Component, os OS) []Problem {
-	uncovered := 0
-	for i := range all {
-		c := &all[i]
-		if !isDistroPackage(*c) {
-			continue
-		}
-		kind, fits := "deb", strings.HasPrefix(os.Ecosystem, "Debian") || strings.HasPrefix(os.Ecosystem, "Ubuntu")
-		if isApkPath(c.Path) {
-			kind, fits = "apk", strings.HasPrefix(os.Ecosystem, "Alpine") || os.Ecosystem == "Wolfi" || os.Ecosystem == "Chainguard"
-		}
-		c.PURL = distroPURL(kind, os, *c)
-		if fits {
-			c.Ecosystem = os.Ecosystem
-		} else {
-			uncovered++
-		}
-	}
-	switch {
-	case uncovered > 0:
-		return []Problem{{Path: "etc/os-release", Reason: "the packages of this distribution are not covered by any advisories known here", Fatal: true}}
-	case os.Ecosystem != "" && !slices.ContainsFunc(all, isDistroPackage):
-		return []Problem{{Path: "etc/os-release", Reason: "the image says it is " + os.Ecosystem + ", yet no package database was found in it", Fatal: true}}
-	}
-	return nil
-}
-
 // databases are the files whose packages must not be missed behind a link.
-var databases = []string{"var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed"}
+var databases = append([]string{"var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed"}, extract.RPMDatabases()...)
 
-func (v *view) problems() []Problem {
+// problems of what is still there. What nobody can speak for is no matter where the
+// distribution does: the file is one of its packages'.
+func (v *view) problems(owners map[string]string) []Problem {
 	var out []Problem
 	for i, layer := range v.layers {
 		for _, p := range layer.Problems {
+			if p.Uncovered && ownerOf(owners, p.Path) != "" {
+				continue
+			}
 			if p.Path == string(layer.DiffID) || p.Path == "" || v.visible(i, p.Path) {
 				out = append(out, p)
 			}
@@ -200,6 +132,11 @@ func (v *view) facts() []Fact {
 }
 
 func sortInventory(inv *Inventory) {
+	for i := range inv.Components {
+		if c := &inv.Components[i]; c.Inside != "" {
+			c.Path, c.Inside = c.Path+"!/"+c.Inside, ""
+		}
+	}
 	slices.SortFunc(inv.Components, func(a, b Component) int {
 		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.LayerIndex, b.LayerIndex), cmp.Compare(a.PURL, b.PURL))

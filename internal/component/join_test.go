@@ -120,14 +120,31 @@ func TestOwnersAndEcosystems(t *testing.T) {
 
 func TestDistributions(t *testing.T) {
 	for text, want := range map[string]string{
-		debian12:                             "Debian:12",
-		"ID=ubuntu\nVERSION_ID=\"22.04\"\n":  "Ubuntu:22.04",
-		"ID=alpine\nVERSION_ID=3.20.3\n":     "Alpine:v3.20",
-		"ID=alpine\nVERSION_ID=3.22_alpha\n": "",
-		"ID=wolfi\nVERSION_ID=20230201\n":    "Wolfi",
-		"ID=\"rocky\"\nVERSION_ID=\"9.4\"\n": "Rocky Linux:9",
-		"ID=photon\nVERSION_ID=5.0\n":        "",
-		"garbage":                            "",
+		debian12:                                                                "Debian:12",
+		"ID=ubuntu\nVERSION_ID=\"22.04\"\n":                                     "Ubuntu:22.04",
+		"ID=alpine\nVERSION_ID=3.20.3\n":                                        "Alpine:v3.20",
+		"ID=alpine\nVERSION_ID=3.22_alpha\n":                                    "",
+		"ID=wolfi\nVERSION_ID=20230201\n":                                       "Wolfi",
+		"ID=\"rocky\"\nVERSION_ID=\"9.4\"\n":                                    "Rocky Linux:9",
+		"ID=photon\nVERSION_ID=5.0\n":                                           "Photon OS:5.0",
+		"ID=\"almalinux\"\nVERSION_ID=9.4\n":                                    "AlmaLinux:9",
+		"ID=\"rhel\"\nVERSION_ID=\"8.10\"\n":                                    "Red Hat:8",
+		"ID=\"sles\"\nVERSION_ID=\"15.5\"\n":                                    "SUSE:15 SP5",
+		"ID=\"sles\"\nVERSION_ID=\"15\"\n":                                      "SUSE:15",
+		"ID=\"sles\"\nVERSION_ID=\"16.0\"\n":                                    "SUSE:16.0",
+		"ID=sle-micro\nVERSION_ID=\"5.5\"\n":                                    "SUSE:Linux Enterprise Micro 5.5",
+		"ID=opensuse-leap\nVERSION_ID=15.6\n":                                   "openSUSE:Leap 15.6",
+		"ID=opensuse-tumbleweed\nVERSION_ID=20261101\n":                         "openSUSE:Tumbleweed",
+		"ID=azurelinux\nVERSION_ID=\"3.0\"\n":                                   "Azure Linux:3",
+		"ID=mariner\nVERSION_ID=\"2.0\"\n":                                      "Azure Linux:2",
+		"ID=mageia\nVERSION_ID=9\n":                                             "Mageia:9",
+		"ID=\"openEuler\"\nVERSION_ID=\"22.03\"\nVERSION=\"22.03 (LTS-SP3)\"\n": "openEuler:22.03-LTS-SP3",
+		"ID=amzn\nVERSION_ID=2023\n":                                            "",
+		"ID=fedora\nVERSION_ID=41\n":                                            "",
+		"ID=ol\nVERSION_ID=9.4\n":                                               "",
+		"ID=centos\nVERSION_ID=7\n":                                             "",
+		"ID=arch\n":                                                             "",
+		"garbage":                                                               "",
 	} {
 		inv := inventoryOf(t, layerOf(t, file{name: "etc/os-release", text: text}))
 		if inv.OS.Ecosystem != want {
@@ -179,8 +196,14 @@ func TestNothingIsSilentlyClean(t *testing.T) {
 	}
 }
 
-func TestJavaArchivesAreNotCovered(t *testing.T) {
-	inv := inventoryOf(t, layerOf(t, file{name: "app/a.jar", text: "PK"}))
+// TestUnknownJavaArchives are gaps, but for those a distribution package owns.
+func TestUnknownJavaArchives(t *testing.T) {
+	inv := inventoryOf(t, layerOf(t,
+		release(), status([2]string{"libx-java", "1"}),
+		file{name: "var/lib/dpkg/info/libx-java.list", text: "/usr/share/java/x.jar\n"},
+		file{name: "usr/share/java/x.jar", text: "PK"},
+		file{name: "app/a.jar", text: "PK"},
+	))
 	if len(inv.Problems) != 1 || !inv.Problems[0].Uncovered || inv.Problems[0].Fatal || inv.Problems[0].Path != "app/a.jar" {
 		t.Errorf("got %+v", inv.Problems)
 	}

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -173,34 +172,6 @@ func TestGoProgram(t *testing.T) {
 	}
 }
 
-func TestGoModules(t *testing.T) {
-	info := &debug.BuildInfo{
-		GoVersion: "go1.26.8 X:jsonv2", Main: debug.Module{Path: "example.test/app", Version: "(devel)"},
-		Deps: []*debug.Module{
-			{Path: "golang.org/x/net", Version: "v0.1.0"},
-			{Path: "example.test/fork", Version: "v1.0.0", Replace: &debug.Module{Path: "example.test/other", Version: "v1.2.0"}},
-			{Path: "example.test/local", Version: "v1.0.0", Replace: &debug.Module{Path: "../local"}},
-			{Path: "example.test/app/v2", Version: "v2.0.0"},
-		},
-	}
-	linked := []string{"example.test/app/internal/x", "example.test/app/v2/y", "golang.org/x/net/html", "golang.org/x/network", "main", "net/http"}
-	var got []string
-	for _, c := range component.GoComponentsForTest("app", info, linked) {
-		got = append(got, fmt.Sprint(c.PURL, " ", c.Version, " ", c.Main, " ", c.Packages))
-	}
-	want := []string{
-		"pkg:golang/stdlib@1.26.8 1.26.8 false [net/http]",
-		"pkg:golang/example.test/app (devel) true [example.test/app/internal/x]",
-		"pkg:golang/golang.org/x/net@v0.1.0 v0.1.0 false [golang.org/x/net/html]",
-		"pkg:golang/example.test/other@v1.2.0 v1.2.0 false []",
-		"pkg:golang/example.test/local@v1.0.0 v1.0.0 false []",
-		"pkg:golang/example.test/app/v2@v2.0.0 v2.0.0 false [example.test/app/v2/y]",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 // TestRustProgram reads an ELF file made here, with the section cargo-auditable writes.
 func TestRustProgram(t *testing.T) {
 	record := `{"packages":[{"name":"app","version":"0.1.0","root":true},{"name":"time","version":"0.1.40"},{"name":"cc","version":"1.0.0","kind":"build"}]}`
@@ -246,27 +217,6 @@ func elfWithSection(t *testing.T, name, text string) []byte {
 	section(1, 1, head, packed.Len())
 	section(uint32(len(name)+2), 3, head+packed.Len(), len(strtab))
 	return out
-}
-
-func TestPackageOf(t *testing.T) {
-	for in, want := range map[string]string{
-		"golang.org/x/net/http2.(*Server).ServeConn": "golang.org/x/net/http2",
-		"gopkg.in/yaml%2ev2.Unmarshal":               "gopkg.in/yaml.v2",
-		"slices.SortFunc[go.shape.struct { a/b.C }]": "slices",
-		"main.main":                           "main",
-		"type:.eq.golang.org/x/net/html.Node": "",
-		"go:buildid":                          "",
-		"memeqbody":                           "",
-		"":                                    "",
-		"a/b.init.0":                          "a/b",
-		"github.com/golang-jwt/jwt/v4.(*Parser).Parse":    "github.com/golang-jwt/jwt/v4",
-		"github.com/a/b.glob..func1[github.com/c/d/e.F]":  "github.com/a/b",
-		"golang.org/x/text/internal/language.Tag.String ": "golang.org/x/text/internal/language",
-	} {
-		if got := component.PackageOfForTest([]byte(in)); got != want {
-			t.Errorf("%q: got %q; want %q", in, got, want)
-		}
-	}
 }
 
 // TestManyFiles is the bomb of many entries, small: time and memory must follow the
@@ -377,14 +327,5 @@ func FuzzSecrets(f *testing.F) {
 			}
 		}
 		component.SettingForTest("A_TOKEN", string(data))
-	})
-}
-
-func FuzzFunctionNames(f *testing.F) {
-	f.Add(append([]byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}, make([]byte, 64)...))
-	f.Fuzz(func(_ *testing.T, table []byte) {
-		for name := range bytes.SplitSeq(component.FunctionNamesForTest(table), []byte{0}) {
-			component.PackageOfForTest(name)
-		}
 	})
 }

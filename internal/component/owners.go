@@ -4,74 +4,84 @@
 package component
 
 import (
-	"bufio"
-	"bytes"
-	"path"
 	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/extract"
 )
 
-// isOwnerList knows dpkg's lists of files (and those of distroless images).
-func isOwnerList(name string) bool {
-	return strings.HasPrefix(name, "var/lib/dpkg/info/") && strings.HasSuffix(name, ".list") ||
-		strings.HasPrefix(name, "var/lib/dpkg/status.d/") && strings.HasSuffix(name, ".md5sums")
-}
-
-// ownedFiles reads one of dpkg's lists: "NAME.list" or "NAME:ARCH.list" with a
-// path on each line, or "NAME.md5sums" with a checksum before it.
-func ownedFiles(name string, data []byte) OwnedFiles {
-	base := path.Base(name)
-	sums := strings.HasSuffix(base, ".md5sums")
-	owner := strings.TrimSuffix(strings.TrimSuffix(base, ".list"), ".md5sums")
-	owner, _, _ = strings.Cut(owner, ":")
-	var files []string
-	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
-		text := string(line)
-		if sums {
-			_, text, _ = strings.Cut(text, "  ")
-		}
-		if p, ok := cleanName(text); ok && mayHoldComponent(p) {
-			files = append(files, p)
+// owners finds the distribution package that put each file in place. A package the
+// distribution did not make owns nothing: its advisories do not speak of it.
+func (v *view) owners(all []Component, os OS) map[string]string {
+	distro := map[string]bool{}
+	for _, c := range all {
+		if isDistroPackage(c) && madeByDistro(c, os) {
+			distro[c.Name] = true
 		}
 	}
-	return OwnedFiles{Path: name, Files: map[string][]string{owner: files}}
-}
-
-// apkOwned reads the files of each package from apk's database: P: package,
-// F: folder, R: file in it.
-func apkOwned(name string, data []byte) OwnedFiles {
-	owned := OwnedFiles{Path: name, Files: map[string][]string{}}
-	var pkg, folder string
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		key, value, _ := strings.Cut(lines.Text(), ":")
-		switch key {
-		case "P":
-			pkg = safeText(value)
-		case "F":
-			folder = value
-		case "R":
-			if p, ok := cleanName(folder + "/" + value); ok && mayHoldComponent(p) {
-				owned.Files[pkg] = append(owned.Files[pkg], p)
+	owners := map[string]string{}
+	for i, layer := range v.layers {
+		for _, o := range layer.Owned {
+			if !v.visible(i, o.Path) {
+				continue
+			}
+			for pkg, files := range o.Files {
+				for _, f := range files {
+					if distro[pkg] && pkg > owners[f] { // two owners: the same one each time
+						owners[f] = pkg
+					}
+				}
 			}
 		}
 	}
-	return owned
+	return owners
 }
 
-// mayHoldComponent keeps the lists short: package metadata, and programs.
-func mayHoldComponent(p string) bool {
-	if p == "" || strings.HasPrefix(p, "usr/share/doc/") || strings.HasPrefix(p, "usr/share/man/") || strings.HasPrefix(p, "usr/share/locale/") {
-		return false
-	}
-	if strings.Contains("/"+path.Dir(p)+"/", "bin/") || strings.Contains(p, "libexec/") {
+func madeByDistro(c Component, os OS) bool {
+	switch systemKind(c.Path) {
+	case "apk", "alpm":
 		return true
+	case "rpm":
+		return ofVendor(os, c.Maintainer)
 	}
-	for _, part := range []string{".dist-info/METADATA", ".egg-info", "EGG-INFO/PKG-INFO", "/package.json", ".gemspec", "composer.lock", "composer/installed.json", ".deps.json", ".egg", ".whl"} {
-		if strings.HasSuffix(p, part) || strings.HasSuffix(p, part+"/PKG-INFO") {
-			return true
+	return fromDistro(c.Maintainer)
+}
+
+// assignOwners notes the distribution package each other component came with.
+func assignOwners(all []Component, owners map[string]string) {
+	for i := range all {
+		if !isDistroPackage(all[i]) {
+			all[i].Owner = ownerOf(owners, all[i].Path)
 		}
 	}
-	return strings.HasPrefix(p, "usr/lib/") && !strings.Contains(path.Base(p), ".") // helper programs
+}
+
+// ownerOf also tries the other side of a merged /usr: lists may say /bin/x for
+// what lies at /usr/bin/x.
+func ownerOf(owners map[string]string, p string) string {
+	if o, ok := owners[p]; ok {
+		return o
+	}
+	if rest, ok := strings.CutPrefix(p, "usr/"); ok {
+		return owners[rest]
+	}
+	return owners["usr/"+p]
+}
+
+// isDistroPackage tells distribution packages from the rest: only they have a source.
+func isDistroPackage(c Component) bool { return c.Source != "" }
+
+// systemKind is the type of a distribution's packages in package URLs, by where
+// they were found.
+func systemKind(p string) string {
+	switch {
+	case extract.IsApk(p):
+		return "apk"
+	case extract.IsRPM(p):
+		return "rpm"
+	case extract.IsPacman(p):
+		return "alpm"
+	}
+	return "deb"
 }
 
 // distroAddresses end the addresses of people and teams who speak for a

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/extract"
 )
 
 // put notes what stands at name now. What stood there before is gone, with all
@@ -79,7 +81,7 @@ func (w *walk) hardLink(name, target string) {
 	}
 	if w.files.wants(name) {
 		switch {
-		case old != nil && w.files.wants(to) && path.Base(to) == path.Base(name):
+		case old != nil && w.files.wants(to) && (path.Base(to) == path.Base(name) || extract.IsJava(to) && extract.IsJava(name)):
 			findings.components = relocate(old.components, name)
 		case !present || !w.files.wants(to):
 			w.problem(Problem{Path: name, Reason: "a hard link to " + to + ", which was not read", Fatal: true})

@@ -4,53 +4,31 @@
 package component
 
 import (
-	"net/url"
 	"strings"
 
-	"github.com/google/osv-scalibr/purl"
+	"github.com/goldkeep/goldkeep/internal/extract"
 )
 
-// languagePURL writes a package URL as the purl specification's type rules say:
-// PyPI names in lower case with hyphens, npm scopes as namespace, Go module paths
-// in lower case.
-func languagePURL(kind, name, version string) string {
-	switch kind {
-	case purl.TypePyPi:
-		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	case purl.TypeGolang, purl.TypeComposer:
-		name = strings.ToLower(name)
+// distroPURL writes the package URL of a distribution package. That of an RPM has
+// its epoch apart, and the module it is of ("rpmmod").
+func distroPURL(kind, namespace string, os OS, c Component) string {
+	version, epoch := c.Version, ""
+	if kind == "rpm" {
+		if before, after, ok := strings.Cut(version, ":"); ok {
+			epoch, version = before, after
+		}
 	}
-	if version == "(devel)" { // a Go program built from a working copy
-		return "pkg:" + kind + "/" + purlPath(name)
-	}
-	return "pkg:" + kind + "/" + purlPath(name) + "@" + purlEscape(version)
-}
-
-// distroPURL writes the package URL of a distribution package.
-func distroPURL(kind string, os OS, c Component) string {
-	u := "pkg:" + kind + "/" + purlEscape(strings.ToLower(orElse(os.ID, "unknown"))) + "/" + purlEscape(strings.ToLower(c.Name)) + "@" + purlEscape(c.Version)
-	var qualifiers []string
-	if c.Arch != "" {
-		qualifiers = append(qualifiers, "arch="+purlEscape(c.Arch))
-	}
+	u := "pkg:" + kind + "/" + extract.Escape(strings.ToLower(namespace)) + "/" + extract.Escape(strings.ToLower(c.Name)) + "@" + extract.Escape(version)
+	distro := ""
 	if os.ID != "" && os.VersionID != "" {
-		qualifiers = append(qualifiers, "distro="+purlEscape(os.ID+"-"+os.VersionID))
+		distro = os.ID + "-" + os.VersionID
 	}
-	if len(qualifiers) > 0 {
-		u += "?" + strings.Join(qualifiers, "&")
+	mark := "?"
+	for _, q := range [][2]string{{"arch", c.Arch}, {"distro", distro}, {"epoch", epoch}, {"rpmmod", c.Module}} {
+		if q[1] != "" {
+			u += mark + q[0] + "=" + extract.Escape(q[1])
+			mark = "&"
+		}
 	}
 	return u
-}
-
-func purlPath(name string) string {
-	parts := strings.Split(name, "/")
-	for i, p := range parts {
-		parts[i] = purlEscape(p)
-	}
-	return strings.Join(parts, "/")
-}
-
-// purlEscape percent-encodes; the colon stays, as the specification wants.
-func purlEscape(s string) string {
-	return strings.NewReplacer("+", "%20", "%3A", ":").Replace(url.QueryEscape(s))
 }

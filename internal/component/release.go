@@ -33,19 +33,55 @@ func osFrom(release map[string]string) OS {
 		os.Ecosystem = "Wolfi"
 	case os.ID == "chainguard":
 		os.Ecosystem = "Chainguard"
+	case os.ID == "minimos":
+		os.Ecosystem = "MinimOS"
+	case os.ID == "opensuse-tumbleweed":
+		os.Ecosystem = "openSUSE:Tumbleweed"
 	case os.VersionID == "":
 	case os.ID == "debian":
 		os.Ecosystem = "Debian:" + major
 	case os.ID == "ubuntu":
 		os.Ecosystem = "Ubuntu:" + os.VersionID
+	case os.ID == "alpaquita":
+		os.Ecosystem = "Alpaquita:" + os.VersionID
 	case os.ID == "alpine":
 		os.Ecosystem = alpineEcosystem(os.VersionID)
-	case os.ID == "rocky":
-		os.Ecosystem = "Rocky Linux:" + major
-	case os.ID == "almalinux":
-		os.Ecosystem = "AlmaLinux:" + major
+	default:
+		os.Ecosystem = rpmEcosystem(os, major, release["VERSION"])
 	}
 	return os
+}
+
+// rpmEcosystem is what OSV calls the distributions that use RPM; "" for those
+// without advisories there (Amazon, CentOS, Fedora, Oracle).
+func rpmEcosystem(os OS, major, version string) string {
+	switch os.ID {
+	case "rocky":
+		return "Rocky Linux:" + major
+	case "almalinux":
+		return "AlmaLinux:" + major
+	case "rhel":
+		return "Red Hat:" + major
+	case "sles", "sled", "sles_sap", "sle_hpc":
+		_, pack, ok := strings.Cut(os.VersionID, ".")
+		if major == "16" || !ok {
+			return "SUSE:" + os.VersionID
+		}
+		return "SUSE:" + major + " SP" + pack
+	case "sle-micro", "sl-micro":
+		return "SUSE:Linux Enterprise Micro " + os.VersionID
+	case "opensuse-leap":
+		return "openSUSE:Leap " + os.VersionID
+	case "azurelinux", "mariner":
+		return "Azure Linux:" + major
+	case "mageia":
+		return "Mageia:" + major
+	case "photon":
+		return "Photon OS:" + os.VersionID
+	case "openeuler": // "22.03 (LTS-SP3)" is "22.03-LTS-SP3"
+		return "openEuler:" + strings.NewReplacer(" (", "-", ")", "").Replace(version)
+	}
+	return ""
 }
 
 // alpineEcosystem drops the patch level: "3.20.3" is "Alpine:v3.20". Edge has a

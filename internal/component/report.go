@@ -5,16 +5,14 @@ package component
 
 import (
 	"slices"
-	"strconv"
-	"strings"
-	"unicode/utf8"
 
+	"github.com/goldkeep/goldkeep/internal/extract"
 	"github.com/goldkeep/goldkeep/internal/image"
 )
 
 // ReportVersion is the format of LayerReport, and of what is found at all. A kept
 // report with another version must be thrown away and the layer read again.
-const ReportVersion = 4
+const ReportVersion = 5
 
 // LayerReport is all that one layer says. It depends on nothing but the layer, and
 // survives encoding to JSON and back unchanged, so it can be kept by DiffID.
@@ -43,14 +41,14 @@ type OwnedFiles struct {
 // Usable reports whether a kept report may be used instead of reading the layer.
 func (r *LayerReport) Usable() bool { return r != nil && r.Version == ReportVersion && !r.Unread }
 
-// safeText makes a name from an image fit for JSON and for a terminal: bytes that
-// are no UTF-8 and control characters are written as escapes.
-func safeText(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return s
+// safeText makes a name from an image fit for JSON and for a terminal.
+func safeText(s string) string { return extract.SafeText(s) }
+
+func orElse(s, instead string) string {
+	if s == "" {
+		return instead
 	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
+	return safeText(s)
 }
 
 func contains(sorted []string, s string) bool {

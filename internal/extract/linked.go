@@ -1,12 +1,13 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package component
+package extract
 
 import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -36,7 +37,7 @@ func linkedPackages(r io.ReaderAt) []string {
 	if len(seen) == 0 {
 		return nil
 	}
-	return slices.Clip(sortedSet(seen))
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // functionNames returns the block of names, each ended by a zero byte.

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package component
+package extract
 
 import (
 	"bytes"
@@ -17,61 +17,51 @@ import (
 	"github.com/google/osv-scalibr/purl"
 )
 
-// program is an executable file that may tell what it was built from.
-type program struct {
-	name   string
-	r      io.ReaderAt
-	size   int64
-	marked bool // it holds the mark of Go's or cargo-auditable's build record
-}
-
-// hasMark looks for what every Go program, and every Rust program built with
+// HasMark looks for what every Go program, and every Rust program built with
 // cargo-auditable, has in it: a quick way past all the C libraries.
-func hasMark(data []byte) bool {
+func HasMark(data []byte) bool {
 	return bytes.Contains(data, []byte("\xff Go buildinf:")) || bytes.Contains(data, []byte(".dep-v0"))
 }
 
-// addProgram adds the components a program was built from.
-func (f *fileFindings) addProgram(p program) {
-	if !p.marked {
-		return
-	}
+// Program returns the packages an executable file was built from, where it tells:
+// Go's build record, or cargo-auditable's.
+func Program(file File) (found Found) {
 	defer func() { // the debug packages are not made for hostile files
 		if r := recover(); r != nil {
-			f.fail(p.name, fmt.Sprintf("the program's build record is broken: %v", r), true)
+			found.fail(fmt.Sprintf("the program's build record is broken: %v", r), true)
 		}
 	}()
-	if info, err := buildinfo.Read(p.r); err == nil {
-		f.components = append(f.components, goComponents(p.name, info, linkedPackages(p.r))...)
-		return
+	if info, err := buildinfo.Read(file.Content); err == nil {
+		found.Packages = goPackages(info, linkedPackages(file.Content))
+		return found
 	}
-	found, err := rustComponents(p)
+	packages, err := rustPackages(file.Content)
 	if err != nil {
-		f.fail(p.name, "the program's build record is not understood", false)
-		return
+		found.fail("the program's build record is not understood", false)
 	}
-	f.components = append(f.components, found...)
+	found.Packages = packages
+	return found
 }
 
-// goComponents lists the standard library, the modules and the main module.
-func goComponents(path string, info *debug.BuildInfo, linked []string) []Component {
-	modules := []Component{{Name: "stdlib", Version: goVersion(info.GoVersion)}}
+// goPackages lists the standard library, the modules and the main module.
+func goPackages(info *debug.BuildInfo, linked []string) []Package {
+	modules := []Package{{Name: "stdlib", Version: goVersion(info.GoVersion)}}
 	if info.Main.Path != "" {
-		modules = append(modules, Component{Name: info.Main.Path, Version: orElse(info.Main.Version, "(devel)"), Main: true})
+		modules = append(modules, Package{Name: info.Main.Path, Version: orElse(info.Main.Version, "(devel)"), Main: true})
 	}
 	for _, dep := range info.Deps {
 		if dep.Replace != nil && dep.Replace.Version != "" {
 			dep = dep.Replace
 		}
-		modules = append(modules, Component{Name: dep.Path, Version: dep.Version})
+		modules = append(modules, Package{Name: dep.Path, Version: dep.Version})
 	}
-	var out []Component
+	var out []Package
 	for _, c := range modules {
 		if !plausible(c.Name) || !plausible(c.Version) {
 			continue
 		}
-		c.Ecosystem, c.Path = "Go", path
-		c.PURL = languagePURL(purl.TypeGolang, c.Name, c.Version)
+		c.Ecosystem = "Go"
+		c.PURL = PURL(purl.TypeGolang, c.Name, c.Version)
 		out = append(out, c)
 	}
 	sharePackages(out, linked)
@@ -90,7 +80,7 @@ func goVersion(s string) string {
 
 // sharePackages gives each linked package to the module it belongs to: the one
 // with the longest path; what has no dot in its first element is the standard library's.
-func sharePackages(modules []Component, linked []string) {
+func sharePackages(modules []Package, linked []string) {
 	for _, pkg := range linked {
 		best := -1
 		for i, m := range modules {
@@ -112,10 +102,10 @@ func sharePackages(modules []Component, linked []string) {
 // maxRustRecord bounds the unpacked record of cargo-auditable.
 const maxRustRecord = 16 << 20
 
-// rustComponents reads what cargo-auditable put into the program: zlib'd JSON in
+// rustPackages reads what cargo-auditable put into the program: zlib'd JSON in
 // the section .dep-v0.
-func rustComponents(p program) ([]Component, error) {
-	f, err := elf.NewFile(p.r)
+func rustPackages(r io.ReaderAt) ([]Package, error) {
+	f, err := elf.NewFile(r)
 	if err != nil {
 		return nil, err
 	}
@@ -138,15 +128,19 @@ func rustComponents(p program) ([]Component, error) {
 	if err := json.NewDecoder(io.LimitReader(z, maxRustRecord)).Decode(&record); err != nil {
 		return nil, err
 	}
-	var out []Component
+	var out []Package
 	for _, pkg := range record.Packages {
 		if pkg.Kind == "build" || !plausible(pkg.Name) || !plausible(pkg.Version) {
 			continue // build dependencies are not in the program
 		}
-		out = append(out, Component{
-			PURL: languagePURL(purl.TypeCargo, pkg.Name, pkg.Version), Ecosystem: "crates.io",
-			Name: pkg.Name, Version: pkg.Version, Path: p.name, Main: pkg.Root,
-		})
+		p := Package{PURL: PURL(purl.TypeCargo, pkg.Name, pkg.Version), Name: pkg.Name, Version: pkg.Version}
+		switch {
+		case pkg.Root, pkg.Source == "local":
+			p.Main, p.Ecosystem = true, "crates.io" // own code: the registry's crate of that name is another
+		case pkg.Source != "registry": // "registry": one that is not crates.io
+			p.Ecosystem = "crates.io" // also a crate from Git: a flaw too many is better than one missed
+		}
+		out = append(out, p)
 	}
 	return out, nil
 }

@@ -1,14 +1,13 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package component
+package extract
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 	"time"
 
@@ -70,23 +69,25 @@ var parsers = sync.OnceValue(func() []parser {
 // too large is reported, not passed over.
 func (p parser) required(name string) bool { return p.extract.FileRequired(named{name: name}) }
 
+func parserFor(name string) *parser {
+	all := parsers()
+	for i := range all {
+		if all[i].required(name) {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
 // read hands one file to the extractor and takes in what it finds.
-func (p parser) read(ctx context.Context, f *fileFindings, name string, data []byte) {
+func (p parser) read(ctx context.Context, f *Found, name string, data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // npm and pip read files with a byte order mark, too
 	found, err := p.extractSafely(ctx, name, data)
 	if err != nil {
-		f.fail(name, "not understood: "+trim(safeText(err.Error())), p.fatal)
+		f.fail("not understood: "+short(err.Error()), p.fatal)
 	}
 	for _, pkg := range found {
-		c := toComponent(pkg, name)
-		if !plausible(c.Name) || !plausible(c.Version) {
-			f.fail(name, "a package with an impossible name or version was left out", false)
-			continue
-		}
-		f.components = append(f.components, c)
-	}
-	if p.extract.Name() == apk.Name {
-		f.owned = append(f.owned, apkOwned(name, data))
+		f.add(toPackage(pkg))
 	}
 }
 
@@ -103,46 +104,32 @@ func (p parser) extractSafely(ctx context.Context, name string, data []byte) (fo
 	return inv.Packages, err
 }
 
-// plausible refuses names and versions no ecosystem allows, which can only
-// confuse whoever prints them.
-func plausible(s string) bool {
-	return s != "" && len(s) <= 512 && !strings.Contains(s, "..") && !strings.ContainsAny(s, " \t\r\n\"\\<>;") && safeText(s) == s
-}
-
-// toComponent reads what Goldkeep needs of an extractor's package. Ecosystem and
-// package URL of distribution packages follow in Join, where the distribution is known.
-func toComponent(p *extractor.Package, path string) Component {
-	c := Component{Name: p.Name, Version: p.Version, Path: path}
+// toPackage reads what Goldkeep needs of an extractor's package.
+func toPackage(p *extractor.Package) Package {
+	c := Package{Name: p.Name, Version: p.Version}
 	for _, l := range p.Licenses {
 		if l != "" {
-			c.Licenses = append(c.Licenses, safeText(l))
+			c.Licenses = append(c.Licenses, SafeText(l))
 		}
 	}
 	switch m := p.Metadata.(type) {
 	case *dpkgmeta.Metadata:
-		c.Arch, c.Maintainer = safeText(m.Architecture), safeText(m.Maintainer)
+		c.Arch, c.Maintainer = SafeText(m.Architecture), SafeText(m.Maintainer)
 		c.Source, c.SourceVersion = orElse(m.SourceName, c.Name), orElse(m.SourceVersion, c.Version)
 		return c
 	case *apkmeta.Metadata:
-		c.Arch, c.Maintainer = safeText(m.Architecture), safeText(m.Maintainer)
+		c.Arch, c.Maintainer = SafeText(m.Architecture), SafeText(m.Maintainer)
 		c.Source, c.SourceVersion = orElse(m.OriginName, c.Name), c.Version
 		return c
 	}
 	c.Ecosystem = languageEcosystems[p.PURLType]
-	c.PURL = languagePURL(p.PURLType, c.Name, c.Version)
+	c.PURL = PURL(p.PURLType, c.Name, c.Version)
 	return c
 }
 
 var languageEcosystems = map[string]string{
 	purl.TypePyPi: "PyPI", purl.TypeNPM: "npm", purl.TypeGem: "RubyGems", purl.TypeComposer: "Packagist",
 	purl.TypeNuget: "NuGet", purl.TypeCargo: "crates.io", purl.TypeGolang: "Go",
-}
-
-func orElse(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return safeText(s)
 }
 
 // named is a file known by name, as extractors ask for it.

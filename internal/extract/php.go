@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package component
+package extract
 
 import (
 	"encoding/json"
@@ -18,7 +18,7 @@ func isInstalledPHP(name string) bool {
 
 // addInstalledPHP reads Composer's list: an object since version 2, before it a
 // bare list.
-func (f *fileFindings) addInstalledPHP(name string, data []byte) {
+func (f *Found) addInstalledPHP(data []byte) {
 	type installed struct{ Name, Version string }
 	var list struct{ Packages []installed }
 	err := json.Unmarshal(data, &list)
@@ -26,16 +26,10 @@ func (f *fileFindings) addInstalledPHP(name string, data []byte) {
 		err = json.Unmarshal(data, &list.Packages)
 	}
 	if err != nil {
-		f.fail(name, "not understood: it is no list of Composer's packages", false)
+		f.fail("not understood: it is no list of Composer's packages", false)
 		return
 	}
 	for _, p := range list.Packages {
-		if !plausible(p.Name) || !plausible(p.Version) {
-			f.fail(name, "a package with an impossible name or version was left out", false)
-			continue
-		}
-		f.components = append(f.components, Component{
-			Ecosystem: "Packagist", Name: p.Name, Version: p.Version, Path: name, PURL: languagePURL(purl.TypeComposer, p.Name, p.Version),
-		})
+		f.add(Package{Ecosystem: "Packagist", Name: p.Name, Version: p.Version, PURL: PURL(purl.TypeComposer, p.Name, p.Version)})
 	}
 }
