@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -58,7 +59,8 @@ type Catalog struct {
 	// nil where no verdict was kept before.
 	OnKeep func(ctx context.Context, tx store.Tx, old *verdict.Verdict, kept verdict.Verdict) error
 
-	store store.Store
+	store   store.Store
+	vendors Vendors // nil: none
 
 	mu       sync.Mutex
 	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
@@ -118,6 +120,15 @@ func New(ctx context.Context, st store.Store) (*Catalog, error) {
 	}
 	return &Catalog{store: st, compiled: map[string]*verdict.Environment{}}, nil
 }
+
+// Vendors says what vendors say of findings; *vex.Book is one.
+type Vendors interface {
+	Apply(ctx context.Context, findings []finding.Finding) error
+}
+
+// Believe makes what vendors say part of all evidence that is read, from now on.
+// It is never part of the evidence that is kept: a vendor may say something else.
+func (c *Catalog) Believe(v Vendors) { c.vendors = v }
 
 // Now is the store's clock.
 func (c *Catalog) Now() time.Time { return c.store.Now() }

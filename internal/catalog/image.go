@@ -219,6 +219,11 @@ func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error)
 		if err := unpack(body, found.Evidence); err != nil {
 			return nil, err
 		}
+		if c.vendors != nil {
+			if err := c.vendors.Apply(ctx, found.Evidence.Findings); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return &found, nil
 }

@@ -30,6 +30,7 @@ func (b *Book) Apply(ctx context.Context, findings []finding.Finding) error {
 		f := &findings[i]
 		judge(f, known[keyOf(*f)])
 	}
+	finding.Weigh(findings)
 	finding.Sort(findings)
 	return nil
 }
