@@ -16,13 +16,16 @@ import (
 	"github.com/goldkeep/goldkeep/internal/extract"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/leak"
 )
 
 const (
-	inMemory    = 32 << 20 // larger programs and archives go to a temporary file
-	spoolBudget = 16 << 30 // bytes written to temporary files for one layer
-	textLimit   = 1 << 20  // larger files are not searched for secrets
-	sparseLimit = 64 << 20 // sparse files cost nothing to write and much to read
+	inMemory     = 32 << 20  // larger programs and archives go to a temporary file
+	spoolBudget  = 16 << 30  // bytes written to temporary files for one layer
+	textLimit    = 8 << 20   // larger files are not searched for secrets
+	programLimit = 1 << 20   // larger programs neither
+	unpackBudget = 256 << 20 // bytes unpacked to look for credentials in one layer
+	sparseLimit  = 64 << 20  // sparse files cost nothing to write and much to read
 )
 
 // fileFindings is what one file says.
@@ -73,10 +76,12 @@ type inspector struct {
 	lim     image.Limits
 	buf     []byte
 	spooled int64
+
+	unpacked leak.Budget // for credentials inside packed files
 }
 
 func newInspector(lim image.Limits) *inspector {
-	return &inspector{lim: lim}
+	return &inspector{lim: lim, unpacked: leak.Budget{Bytes: unpackBudget}}
 }
 
 func (in *inspector) close() { in.buf = nil }
@@ -127,6 +132,9 @@ func (in *inspector) content(ctx context.Context, f *fileFindings, name string, 
 		f.take(name, extract.Read(ctx, file))
 	}
 	if isProgram(data) {
+		if len(data) <= programLimit {
+			in.secrets(f, name, data)
+		}
 		if extract.HasMark(data) {
 			f.take(name, extract.Program(file))
 		}
@@ -136,7 +144,18 @@ func (in *inspector) content(ctx context.Context, f *fileFindings, name string, 
 		f.release = parseRelease(data)
 	}
 	if len(data) <= textLimit {
-		f.facts = append(f.facts, secretFacts(name, data)...)
+		in.secrets(f, name, data)
+	}
+}
+
+// secrets looks for credentials in a file, and inside it where it is packed.
+func (in *inspector) secrets(f *fileFindings, name string, data []byte) {
+	found := leak.InFile(name, data)
+	if leak.IsPacked(name) {
+		found = append(found, leak.InPacked(name, data, &in.unpacked)...)
+	}
+	for _, detail := range found {
+		f.facts = append(f.facts, Fact{Kind: EmbeddedSecret, Path: "/" + name, Detail: safeText(detail)})
 	}
 }
 

@@ -313,19 +313,3 @@ func FuzzReadLayer(f *testing.F) {
 		}
 	})
 }
-
-func FuzzSecrets(f *testing.F) {
-	f.Add([]byte("TOKEN=" + github))
-	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMAo=\n-----END PRIVATE KEY-----"))
-	f.Add([]byte("postgres://a:b@c AKIA machine x password y"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, name := range []string{"x", ".netrc", ".docker/config.json"} {
-			for _, fact := range component.SecretFactsForTest(name, data) {
-				if fact.Detail == "" || fact.Path != "/"+name {
-					t.Errorf("got %+v", fact)
-				}
-			}
-		}
-		component.SettingForTest("A_TOKEN", string(data))
-	})
-}

@@ -5,12 +5,12 @@ package component
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/leak"
 )
 
 // configFacts are the facts of an image's configuration. They have no layer.
@@ -24,13 +24,23 @@ func configFacts(img *image.Image) []Fact {
 	}
 	for _, env := range img.Config.Env {
 		name, value, _ := strings.Cut(env, "=")
-		for _, detail := range settingSecrets(name, value) {
+		for _, detail := range leak.InSetting(name, value) {
 			add(EmbeddedSecret, "env "+name, detail)
 		}
 	}
 	for _, name := range sortedLabels(img.Labels) {
-		for _, detail := range secretsIn([]byte(img.Labels[name])) {
+		for _, detail := range leak.In([]byte(img.Labels[name])) {
 			add(EmbeddedSecret, "label "+name, detail)
+		}
+	}
+	for _, name := range sortedLabels(img.Annotations) {
+		for _, detail := range leak.In([]byte(img.Annotations[name])) {
+			add(EmbeddedSecret, "annotation "+name, detail)
+		}
+	}
+	for what, command := range map[string][]string{"entrypoint": img.Config.Entrypoint, "command": img.Config.Cmd} {
+		for _, detail := range leak.InCommand(strings.Join(command, "\n")) {
+			add(EmbeddedSecret, what, detail)
 		}
 	}
 	for i, step := range img.Config.History {
@@ -94,42 +104,7 @@ func baseImage(img *image.Image) (name string, pinned bool) {
 	return "", false
 }
 
-// secretName matches the names of settings that hold secrets.
-var secretName = regexp.MustCompile(`(?i)(?:^|_)(?:SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$`)
-
-// settingSecrets judges one environment variable by its value and its name.
-func settingSecrets(name, value string) []string {
-	if name == "AWS_SECRET_ACCESS_KEY" && varied([]byte(value)) && len(value) == 40 {
-		return []string{"AWS secret access key"}
-	}
-	if found := secretsIn([]byte(value)); len(found) > 0 {
-		return found
-	}
-	const shortest = 8
-	if secretName.MatchString(name) && len(value) >= shortest && passwordIsReal([]byte(value)) && !strings.HasPrefix(value, "/") && !isNumber(value) {
-		return []string{"value of a variable named as a secret"}
-	}
-	return nil
-}
-
-func isNumber(s string) bool {
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil
-}
-
-// assignment matches NAME=value in a build step.
-var assignment = regexp.MustCompile(`\b([A-Za-z_][A-Za-z0-9_]{2,80})=("[^"]*"|'[^']*'|[^\s;&|]+)`)
-
+// stepSecrets judges one build step, its arguments too.
 func stepSecrets(step image.History) []string {
-	text := step.CreatedBy + "\n" + step.Comment
-	found := secretsIn([]byte(text))
-	if len(found) > 0 {
-		return found
-	}
-	for _, m := range assignment.FindAllStringSubmatch(text, maxMatches) {
-		if s := settingSecrets(m[1], strings.Trim(m[2], `"'`)); len(s) > 0 {
-			return s
-		}
-	}
-	return nil
+	return leak.InCommand(step.CreatedBy + "\n" + step.Comment)
 }

@@ -3,7 +3,11 @@
 
 package component
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/goldkeep/goldkeep/internal/leak"
+)
 
 // NotShown stands where a credential would stand.
 const NotShown = "(not shown: a credential)"
@@ -30,7 +34,7 @@ func ShownLabels(labels map[string]string, facts []Fact) map[string]string {
 // Shown returns a text of an image as it may be kept and shown: one that holds a
 // credential is replaced.
 func Shown(text string) string {
-	if len(secretsIn([]byte(text))) > 0 {
+	if len(leak.In([]byte(text))) > 0 {
 		return NotShown
 	}
 	return text
