@@ -4,10 +4,12 @@
 package advisory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -15,6 +17,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -35,7 +39,21 @@ func newClient() *http.Client {
 			// A file is a file: without this, a server's own gzip would change the hash.
 			DisableCompression: true,
 		},
+		CheckRedirect: checkRedirect,
 	}
+}
+
+// maxRedirects is how often a server may point elsewhere.
+const maxRedirects = 5
+
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("it was pointed elsewhere more than %d times", maxRedirects)
+	case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return errors.New("it was pointed from https to an address that is not protected")
+	}
+	return nil
 }
 
 func checkURL(from string) error {
@@ -47,21 +65,23 @@ func checkURL(from string) error {
 }
 
 // remote takes feeds over HTTP, each into a temporary file that is gone after.
-func (x *Index) remote(from string, client *http.Client) taker {
+func (x *Index) remote(from string, o SyncOptions) taker {
+	client := o.Client
 	if client == nil {
 		client = newClient()
 	}
-	return func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error) {
+	return func(ctx context.Context, src source, path string) (Change, error) {
 		// The tag belongs to the address it was given for.
-		address := strings.TrimSuffix(from, "/") + "/" + escape(f.path)
-		src := source{feed: f.feed, progress: progress}
-		tag, err := x.knownTag(ctx, f.feed, address)
+		address := strings.TrimSuffix(from, "/") + "/" + escape(path)
+		tag, err := x.knownTag(ctx, src.feed, address)
 		if err != nil {
 			return Change{}, err
 		}
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
 		res, err := get(ctx, client, address, tag)
 		if err != nil {
-			return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", f.feed, err)
+			return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", src.feed, err)
 		}
 		defer func() { _ = res.Body.Close() }()
 		switch res.StatusCode {
@@ -69,13 +89,58 @@ func (x *Index) remote(from string, client *http.Client) taker {
 			c, _, err := x.unchanged(ctx, src, func(feedRow) bool { return true })
 			return c, err
 		case http.StatusNotFound, http.StatusGone:
-			return Change{}, fault.New(fault.NotFound, "fetch feed %s: %w", f.feed, fs.ErrNotExist)
+			return Change{}, fault.New(fault.NotFound, "fetch feed %s: %w", src.feed, fs.ErrNotExist)
 		case http.StatusOK:
-			src.etag = tagFor(address, res.Header.Get("ETag"))
-			return x.download(ctx, src, res)
+			src.etag = tagFor(address, cmp.Or(res.Header.Get("ETag"), res.Header.Get("Last-Modified")))
+			return x.download(ctx, src, watchFlow(ctx, res.Body, cmp.Or(o.Stall, time.Minute), end))
 		}
-		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: the server answered %s", f.feed, res.Status)
+		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: the server answered %s", src.feed, res.Status)
 	}
+}
+
+// minFlow is how many bytes a second must come, seen over the time of a stall.
+const minFlow = 1 << 10
+
+// flow counts what comes.
+type flow struct {
+	io.Reader
+	came  atomic.Int64
+	ended chan struct{} // closed when nothing more comes
+	once  sync.Once
+}
+
+// watchFlow ends a fetch that sends next to nothing for a time.
+func watchFlow(ctx context.Context, body io.Reader, stall time.Duration, end context.CancelCauseFunc) *flow {
+	f := &flow{Reader: body, ended: make(chan struct{})}
+	least := max(1, int64(stall.Seconds()*minFlow))
+	go func() {
+		look := time.NewTicker(stall)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.ended:
+				return
+			case <-look.C:
+				if f.came.Swap(0) < least {
+					end(fault.New(fault.Unavailable, "it sends less than %d bytes in %s", least, stall))
+					return
+				}
+			}
+		}
+	}()
+	return f
+}
+
+// Read implements io.Reader.
+func (f *flow) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	f.came.Add(int64(n))
+	if err != nil {
+		f.once.Do(func() { close(f.ended) })
+	}
+	return n, err
 }
 
 func escape(path string) string {
@@ -89,8 +154,11 @@ func get(ctx context.Context, client *http.Client, address, tag string) (*http.R
 	if err != nil {
 		return nil, errors.New("the URL is not understood")
 	}
-	if tag != "" {
+	switch {
+	case strings.HasPrefix(tag, `"`), strings.HasPrefix(tag, `W/"`):
 		req.Header.Set("If-None-Match", tag)
+	case tag != "":
+		req.Header.Set("If-Modified-Since", tag)
 	}
 	res, err := client.Do(req)
 	var wrapped *url.Error
@@ -100,7 +168,8 @@ func get(ctx context.Context, client *http.Client, address, tag string) (*http.R
 	return res, err
 }
 
-func (x *Index) download(ctx context.Context, src source, res *http.Response) (Change, error) {
+// download keeps a feed in a temporary file while it is read.
+func (x *Index) download(ctx context.Context, src source, body io.Reader) (Change, error) {
 	tmp, err := os.CreateTemp("", "goldkeep-feed-*")
 	if err != nil {
 		return Change{}, fault.New(fault.Internal, "fetch feed %s: %w", src.feed, err)
@@ -109,10 +178,17 @@ func (x *Index) download(ctx context.Context, src source, res *http.Response) (C
 		_ = tmp.Close()
 		_ = os.Remove(tmp.Name())
 	}()
-	in := &counter{r: io.LimitReader(res.Body, MaxFeed+1), report: src.progress}
+	in := &counter{r: io.LimitReader(body, MaxFeed+1), report: src.progress}
 	size, err := io.Copy(tmp, in)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
 	if err != nil {
-		return Change{}, fault.New(fault.Unavailable, "fetch feed %s: %w", src.feed, err)
+		kind := fault.KindOf(err)
+		if kind == fault.Internal {
+			kind = fault.Unavailable
+		}
+		return Change{}, fault.New(kind, "fetch feed %s: %w", src.feed, err)
 	}
 	if size > MaxFeed {
 		return Change{}, fault.New(fault.TooLarge, "fetch feed %s: over %d bytes", src.feed, int64(MaxFeed))

@@ -64,7 +64,7 @@ func (x *Index) Import(ctx context.Context, feed string, file io.ReaderAt, size 
 	}
 	x.imports.Lock()
 	defer x.imports.Unlock()
-	return x.importZip(ctx, source{feed: feed, progress: progress}, file, size)
+	return x.importZip(ctx, source{feed: feed, progress: progress, shrink: true}, file, size)
 }
 
 // source says what is imported and from where.
@@ -72,6 +72,7 @@ type source struct {
 	feed     string
 	etag     string // of the server it came from
 	file     string // size and time of the file it came from
+	shrink   bool   // take it though it has lost most of its records
 	progress func(done, total int)
 }
 
@@ -168,6 +169,9 @@ func (im *run) readAll(ctx context.Context, files []*zip.File) error {
 	if len(members) > maxRecords {
 		return fault.New(fault.TooLarge, "%d records, the limit is %d", len(members), maxRecords)
 	}
+	if err := im.checkShrunk(len(members)); err != nil {
+		return err
+	}
 	for i, f := range members {
 		if err := im.read(f); err != nil {
 			return err
@@ -188,6 +192,19 @@ func (im *run) readAll(ctx context.Context, files []*zip.File) error {
 		return fault.New(fault.Invalid, "no record of it could be read: %s", strings.Join(im.change.Bad.First, "; "))
 	}
 	return nil
+}
+
+// manyRecords is how many a feed must hold for its shrinking to mean anything.
+const manyRecords = 20
+
+// checkShrunk refuses a feed that has lost more than half of what is held of it.
+func (im *run) checkShrunk(records int) error {
+	held := len(im.held)
+	if im.src.shrink || held < manyRecords || records >= held/2 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "it has %d records, and %d are held: what is held was kept", records, held).
+		WithHint("if that is no mistake of whoever publishes it: goldkeep advisory sync --allow-shrink")
 }
 
 // read takes one record from the zip. Only a broken limit is an error: whatever

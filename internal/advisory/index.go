@@ -51,6 +51,11 @@ var migrations = []string{
 	// Keys an import touched that nobody has settled yet; see Settle.
 	`CREATE TABLE advisory_touched (
 		feed TEXT NOT NULL, ecosystem TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (feed, ecosystem, name))`,
+	// When feeds are due, and how the last attempt went: see Keeper. The row "*" is
+	// the place they come from; mark tells one place from another.
+	`CREATE TABLE advisory_schedule (
+		feed TEXT PRIMARY KEY, mark TEXT NOT NULL, tried BIGINT NOT NULL, next BIGINT NOT NULL, failures BIGINT NOT NULL,
+		error TEXT NOT NULL, claim BIGINT NOT NULL, node TEXT NOT NULL)`,
 }
 
 // Migrate makes or updates the index's tables.

@@ -27,7 +27,7 @@ const (
 func (x *Index) ImportKEV(ctx context.Context, r io.Reader) (Change, error) {
 	x.imports.Lock()
 	defer x.imports.Unlock()
-	return x.importScores(ctx, source{feed: FeedKEV}, r)
+	return x.importScores(ctx, source{feed: FeedKEV, shrink: true}, r)
 }
 
 // ImportEPSS reads a list of EPSS scores (CSV, plain or gzip). The Change's keys
@@ -35,7 +35,7 @@ func (x *Index) ImportKEV(ctx context.Context, r io.Reader) (Change, error) {
 func (x *Index) ImportEPSS(ctx context.Context, r io.Reader) (Change, error) {
 	x.imports.Lock()
 	defer x.imports.Unlock()
-	return x.importScores(ctx, source{feed: FeedEPSS}, r)
+	return x.importScores(ctx, source{feed: FeedEPSS, shrink: true}, r)
 }
 
 // ImportCVSS reads CVSS vectors of CVEs, see ParseCVSS. They count for advisories
@@ -43,7 +43,7 @@ func (x *Index) ImportEPSS(ctx context.Context, r io.Reader) (Change, error) {
 func (x *Index) ImportCVSS(ctx context.Context, r io.Reader) (Change, error) {
 	x.imports.Lock()
 	defer x.imports.Unlock()
-	return x.importScores(ctx, source{feed: FeedCVSS}, r)
+	return x.importScores(ctx, source{feed: FeedCVSS, shrink: true}, r)
 }
 
 func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Change, error) {
@@ -137,7 +137,8 @@ func (im *run) compareScores(ctx context.Context, scores map[string]Score) ([]sc
 			}
 		}
 		im.countScores(changes, held)
-		return nil
+		im.held = held
+		return im.checkShrunk(len(scores))
 	})
 	slices.SortFunc(changes, func(a, b scoreChange) int { return bytes.Compare([]byte(a.cve), []byte(b.cve)) })
 	return changes, err

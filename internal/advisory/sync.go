@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -30,6 +31,11 @@ type SyncOptions struct {
 	Client     *http.Client                        // for a URL; nil: one with timeouts
 	Progress   func(feed string, done, total int)  // records; while fetching, bytes with total -1
 	OnChange   func(context.Context, Change) error // after each feed; its keys are settled when it returns nil; nil: at once
+	Insecure   bool                                // the registry of an artifact speaks plain HTTP
+	Stall      time.Duration                       // for a URL: how long it may send next to nothing; 0: a minute
+	// AllowShrink takes a feed that has lost more than half of its records. Such a
+	// feed is a fault of whoever publishes it far more often than it is news.
+	AllowShrink bool
 }
 
 // SyncReport says what a sync did, feed by feed in the order taken.
@@ -44,77 +50,107 @@ type FailedFeed struct {
 	Reason string `json:"reason"`
 }
 
-// Sync brings the index up to a folder or an http(s) URL laid out as the public
-// OSV bucket: <Ecosystem>/all.zip, and kev.json, cve-severity.json and epss.csv (or
-// epss.csv.gz) beside them where present; a folder may also hold all of the
-// bucket in a folder "osv". What did not change since the last sync is not read
-// (folder: size, time, then hash) and not fetched (URL: ETag) again.
+// Sync brings the index up to a folder, an http(s) URL or an OCI artifact (see
+// Pack), laid out as the public OSV bucket: <Ecosystem>/all.zip, and kev.json,
+// cve-severity.json and epss.csv (or epss.csv.gz) beside them where present; a
+// folder may also hold all of the bucket in a folder "osv". What did not change
+// since the last sync is not read (folder: size, time, then hash) and not fetched
+// (URL: ETag or Last-Modified; artifact: digest) again.
 //
 // A feed that fails does not stop the others; it is named in the report, and the
-// error returned tells of it. A folder with no feed at all is an error.
+// error returned tells of it. A folder with no feed at all is an error. A feed with
+// less than half of the records held is refused: see SyncOptions.AllowShrink.
 func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncReport, error) {
 	x.imports.Lock()
 	defer x.imports.Unlock()
-	take := x.folder(from)
-	feeds, under := o.Ecosystems, ""
-	if isURL(from) {
-		if err := checkURL(from); err != nil {
-			return SyncReport{}, err
-		}
-		take = x.remote(from, o.Client)
-		if len(feeds) == 0 {
-			feeds = DefaultEcosystems
-		}
-	} else {
-		inside, all, err := feedsIn(from)
-		if err != nil {
-			return SyncReport{}, err
-		}
-		if len(feeds) == 0 {
-			feeds = all
-		}
-		under = inside
+	src, err := x.open(ctx, from, o)
+	if err != nil {
+		return SyncReport{}, err
 	}
-	files := make([]feedFile, 0, len(feeds)+4)
-	for _, f := range feeds {
-		files = append(files, feedFile{feed: f, path: under + f + "/all.zip"})
-	}
-	files = append(files,
-		feedFile{feed: FeedKEV, path: "kev.json", optional: true},
-		feedFile{feed: FeedCVSS, path: "cve-severity.json", optional: true},
-		feedFile{feed: FeedEPSS, path: "epss.csv", optional: true},
-		feedFile{feed: FeedEPSS, path: "epss.csv.gz", optional: true})
-	return x.syncAll(ctx, files, take, o)
+	defer src.close()
+	return x.syncAll(ctx, src, o)
 }
 
-// feedFile is one file of the layout.
+// origin is where feeds come from: its files, and how one of them is taken.
+type origin struct {
+	files []feedFile
+	take  taker
+	close func()
+}
+
+// feedFile is a feed of the layout, under the first of some names that is there.
 type feedFile struct {
-	feed, path string
-	optional   bool
+	feed     string
+	paths    []string
+	optional bool
 }
 
 // taker imports one file of the layout. It returns fs.ErrNotExist where there is
 // no such file.
-type taker func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error)
+type taker func(ctx context.Context, src source, path string) (Change, error)
 
-func (x *Index) syncAll(ctx context.Context, files []feedFile, take taker, o SyncOptions) (SyncReport, error) {
+// open finds out what there is at a place, without reading a feed.
+func (x *Index) open(ctx context.Context, from string, o SyncOptions) (origin, error) {
+	switch {
+	case isURL(from):
+		if err := checkURL(from); err != nil {
+			return origin{}, err
+		}
+		feeds := o.Ecosystems
+		if len(feeds) == 0 {
+			feeds = DefaultEcosystems
+		}
+		return origin{layout("", feeds), x.remote(from, o), func() {}}, nil
+	case isFolder(from):
+		under, feeds, err := feedsIn(from)
+		if err != nil {
+			return origin{}, err
+		}
+		if len(o.Ecosystems) > 0 {
+			feeds = o.Ecosystems
+		}
+		return origin{layout(under, feeds), x.folder(from), func() {}}, nil
+	}
+	return x.openArtifact(ctx, from, o)
+}
+
+// layout lists the files of the bucket: ecosystems first, for scores say something
+// about records that are there.
+func layout(under string, feeds []string) []feedFile {
+	files := make([]feedFile, 0, len(feeds)+3)
+	for _, f := range feeds {
+		files = append(files, feedFile{feed: f, paths: []string{under + f + "/all.zip"}})
+	}
+	return append(files,
+		feedFile{feed: FeedKEV, paths: []string{"kev.json"}, optional: true},
+		feedFile{feed: FeedCVSS, paths: []string{"cve-severity.json"}, optional: true},
+		feedFile{feed: FeedEPSS, paths: []string{"epss.csv", "epss.csv.gz"}, optional: true})
+}
+
+// takeFeed takes one feed; false where it is optional and not there.
+func (o origin) takeFeed(ctx context.Context, f feedFile, src source) (Change, bool, error) {
+	src.feed = f.feed
+	for _, path := range f.paths {
+		change, err := o.take(ctx, src, path)
+		if !errors.Is(err, fs.ErrNotExist) || len(f.paths) == 1 && !f.optional {
+			return change, true, err
+		}
+	}
+	return Change{}, false, nil
+}
+
+func (x *Index) syncAll(ctx context.Context, from origin, o SyncOptions) (SyncReport, error) {
 	var report SyncReport
-	taken := map[string]bool{}
 	var failures []error
-	for _, f := range files {
-		if taken[f.feed] {
+	for _, f := range from.files {
+		src := source{shrink: o.AllowShrink}
+		if o.Progress != nil {
+			src.progress = func(done, total int) { o.Progress(f.feed, done, total) }
+		}
+		change, there, err := from.takeFeed(ctx, f, src)
+		if !there {
 			continue
 		}
-		progress := func(done, total int) {
-			if o.Progress != nil {
-				o.Progress(f.feed, done, total)
-			}
-		}
-		change, err := take(ctx, f, progress)
-		if errors.Is(err, fs.ErrNotExist) && f.optional {
-			continue
-		}
-		taken[f.feed] = true
 		if err == nil {
 			err = x.tell(ctx, change, o.OnChange)
 		}
@@ -169,22 +205,22 @@ func feedsIn(dir string) (under string, feeds []string, err error) {
 }
 
 func (x *Index) folder(dir string) taker {
-	return func(ctx context.Context, f feedFile, progress func(done, total int)) (Change, error) {
-		name := filepath.Join(dir, filepath.FromSlash(f.path))
+	return func(ctx context.Context, src source, path string) (Change, error) {
+		name := filepath.Join(dir, filepath.FromSlash(path))
 		info, err := os.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return Change{}, fault.New(fault.NotFound, "no feed %s: %w", f.feed, err)
+			return Change{}, fault.New(fault.NotFound, "no feed %s: %w", src.feed, err)
 		}
 		if err != nil {
-			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", f.feed, err)
+			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", src.feed, err)
 		}
-		src := source{feed: f.feed, progress: progress, file: fileMark(name, info)}
+		src.file = fileMark(name, info)
 		if c, same, err := x.unchanged(ctx, src, func(old feedRow) bool { return old.file == src.file }); err != nil || same {
 			return c, err
 		}
 		file, err := os.Open(name)
 		if err != nil {
-			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", f.feed, err)
+			return Change{}, fault.New(fault.Invalid, "read feed %s: %w", src.feed, err)
 		}
 		defer func() { _ = file.Close() }()
 		return x.importFile(ctx, src, file, info.Size())
@@ -233,6 +269,15 @@ func (x *Index) unchanged(ctx context.Context, src source, same func(feedRow) bo
 		return Change{}, false, err
 	}
 	return im.change, true, nil
+}
+
+func isFolder(from string) bool {
+	info, err := os.Stat(from)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(from, "oci-layout"))
+	return err != nil
 }
 
 func isURL(from string) bool {

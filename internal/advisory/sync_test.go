@@ -69,6 +69,10 @@ func TestSyncFromFolder(t *testing.T) {
 		t.Fatalf("first: %s, %v, told %v", states(first), err, told)
 	}
 	write(t, filepath.Join(dir, "Go", "all.zip"), feed(t, map[string]string{"GO-2020-0003": recorded(t, "Go")["GO-2020-0003"]}))
+	if _, err := idx.Sync(t.Context(), dir, o); !fault.Is(err, fault.Invalid) || fault.HintOf(err) == "" {
+		t.Errorf("one record of thirty is left, which is taken for news: %v", err)
+	}
+	o.AllowShrink = true
 	second, err := idx.Sync(t.Context(), dir, o)
 	if err != nil || states(second) != "Debian same, Go new, PyPI same, kev same, epss same" {
 		t.Errorf("second: %s, %v", states(second), err)
