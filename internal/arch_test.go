@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image leak extract component advisory finding vex verdict scan report catalog
+	image leak extract component advisory finding vex provenance verdict scan report catalog
 	ca attest workload identity
 	policy auth engine gate
 	plan wire api agent term cli server
@@ -35,7 +35,7 @@ var only = map[string][]string{
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
 	"term":  {"fault", "manifest"},
-	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "verdict", "scan", "report", "audit"},
+	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit"},
 	"agent": {"fault", "attest"},
 }
 
@@ -57,6 +57,7 @@ var heavy = map[string][]string{
 	"modernc.org/sqlite":                     {"store/sqlite"},
 	"github.com/jackc/pgx":                   {"store/postgres"},
 	"github.com/google/osv-scalibr":          {"extract", "finding", "advisory"},
+	"github.com/sigstore":                    {"provenance"},
 	"cel.dev/cel-go":                         {"verdict"},
 	"github.com/prometheus":                  {"server", "gate", "store", "lease"},
 	"github.com/CycloneDX":                   {"report"},
