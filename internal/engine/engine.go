@@ -29,6 +29,7 @@ type Request struct {
 	Token   string        // the clear token: for fixed engines only (sys, token, api)
 	Remote  string        // peer address without port, or "unix"
 	Now     time.Time     // the store's clock
+	Creates bool          // a write: the caller may also make what is not there
 	WrapTTL time.Duration // how long the answer will be wrapped; 0: not at all
 }
 

@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -200,4 +201,31 @@ func parseDuration(text string) (time.Duration, error) {
 		return maxDuration + 1, nil
 	}
 	return time.Duration(n) * unit, nil
+}
+
+// Bytes is a field as the bytes its base64 text stands for.
+func (f *Fields) Bytes(name string) []byte {
+	text := f.Text(name)
+	if text == "" {
+		return nil
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		f.fail(name, "base64")
+	}
+	return b
+}
+
+// Items is a field as a list of objects, each with fields of its own.
+func (f *Fields) Items(name string) []*Fields {
+	var items []map[string]json.RawMessage
+	if f.Has(name) && json.Unmarshal(f.data[name], &items) != nil {
+		f.fail(name, "a list of objects")
+		return nil
+	}
+	list := make([]*Fields, len(items))
+	for i, item := range items {
+		list[i] = &Fields{data: item}
+	}
+	return list
 }

@@ -101,6 +101,7 @@ type walk struct {
 	pure     bool // changes nothing
 	quiet    bool // open, pure and there while sealed: health and the like
 	subject  *auth.Subject
+	creates  bool // a write to this path may make what is not there
 	decision policy.Decision
 	served   bool         // the engine has been reached
 	onDisk   func() error // waits until the record of the change is on disk; nil: there is none
@@ -235,6 +236,7 @@ func (g *Gate) judge(ctx context.Context, w *walk, set policy.Set) error {
 	}
 	q.Need = policy.Create
 	create := set.Decide(q)
+	w.creates = create.Allowed
 	if create.Allowed == w.decision.Allowed {
 		return nil
 	}
@@ -251,7 +253,7 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	w.answer, err = w.slot.Engine.Handle(ctx, &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
-		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now, WrapTTL: w.WrapTTL,
+		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
 	})
 	return sealedOr(err)
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
@@ -156,7 +157,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.policies = auth.NewPolicies(space.Sub("policy"))
 	s.policies.Exclusive, s.policies.Resolver = s.store.Exclusive(), s.workloadPolicy
 	s.wrapping = engine.NewWrapping(space.Sub("wrapping"))
-	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": s.watched(kv.New)}, s.store.Exclusive())
+	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": s.watched(kv.New), "transit": transit.New}, s.store.Exclusive())
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(s.tokens, s.policies))
 	s.mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{

@@ -80,7 +80,7 @@ func New(o Options) *Engine {
 	e := &Engine{o: o}
 	var routes []engine.Route
 	for _, part := range [][]engine.Route{
-		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.capabilityRoutes(), toolRoutes(),
+		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.capabilityRoutes(), engine.Tools("tools/"),
 	} {
 		routes = append(routes, part...)
 	}

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package sys
+package engine
 
 import (
 	"context"
@@ -14,17 +14,18 @@ import (
 	"hash"
 	"strconv"
 
-	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-func toolRoutes() []engine.Route {
-	return []engine.Route{
-		{Path: "tools/random", Ops: engine.Ops{Write: random}},
-		{Path: "tools/random/{first}", Ops: engine.Ops{Write: random}},
-		{Path: "tools/random/{first}/{second}", Ops: engine.Ops{Write: random}},
-		{Path: "tools/hash", Ops: engine.Ops{Write: digest}},
-		{Path: "tools/hash/{algorithm}", Ops: engine.Ops{Write: digest}},
+// Tools are the routes for random bytes and hashes, below a folder ("" or
+// "tools/").
+func Tools(folder string) []Route {
+	return []Route{
+		{Path: folder + "random", Ops: Ops{Write: random}},
+		{Path: folder + "random/{first}", Ops: Ops{Write: random}},
+		{Path: folder + "random/{first}/{second}", Ops: Ops{Write: random}},
+		{Path: folder + "hash", Ops: Ops{Write: digest}},
+		{Path: folder + "hash/{algorithm}", Ops: Ops{Write: digest}},
 	}
 }
 
@@ -33,8 +34,8 @@ const maxRandom = 128 << 10
 
 // random answers random bytes. The path may name the source (there is one, under
 // three names) and how many.
-func random(_ context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
+func random(_ context.Context, req *Request, v Vars) (*Response, error) {
+	f := Read(req)
 	n, format := f.Int("bytes", 32), f.Text("format")
 	for _, name := range []string{"first", "second"} {
 		switch v[name] {
@@ -59,7 +60,7 @@ func random(_ context.Context, req *engine.Request, v engine.Vars) (*engine.Resp
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Data: map[string]string{"random_bytes": text}}, nil
+	return &Response{Data: map[string]string{"random_bytes": text}}, nil
 }
 
 func encode(b []byte, format, fallback string) (string, error) {
@@ -82,8 +83,8 @@ var hashes = map[string]func() hash.Hash{
 	"sha3-384": func() hash.Hash { return sha3.New384() }, "sha3-512": func() hash.Hash { return sha3.New512() },
 }
 
-func digest(_ context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
+func digest(_ context.Context, req *Request, v Vars) (*Response, error) {
+	f := Read(req)
 	name := v["algorithm"]
 	if name == "" {
 		name = f.Text("algorithm")
@@ -102,5 +103,5 @@ func digest(_ context.Context, req *engine.Request, v engine.Vars) (*engine.Resp
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Data: map[string]string{"sum": text}}, f.Err()
+	return &Response{Data: map[string]string{"sum": text}}, f.Err()
 }
