@@ -217,6 +217,38 @@ func (c *Client) DeleteTriage(ctx context.Context, id string) error {
 	return c.Do(ctx, "DELETE", "/api/v1/triage/"+url.PathEscape(id), nil, nil)
 }
 
+// ExportVEX writes the decisions on findings that count now as a VEX document, in the
+// format "openvex" or "cyclonedx": those for an image, a golden image or a workload,
+// or all of them. At most one of the three is named.
+func (c *Client) ExportVEX(ctx context.Context, image, golden, workload, format string) (json.RawMessage, error) {
+	query := url.Values{"image": {image}, "golden": {golden}, "workload": {workload}, "format": {format}}
+	doc, err := one[json.RawMessage](ctx, c, "/api/v1/vex/export?"+query.Encode())
+	if err != nil {
+		return nil, err
+	}
+	return *doc, nil
+}
+
+// ImportVEX takes decisions on findings from a VEX document: all it can, or none.
+func (c *Client) ImportVEX(ctx context.Context, in VEXImport) (*VEXImported, error) {
+	return send[VEXImported](ctx, c, "POST", "/api/v1/vex/import", in)
+}
+
+// Vendors lists whose VEX statements count.
+func (c *Client) Vendors(ctx context.Context) ([]Vendor, error) {
+	return all[Vendor](ctx, c, "/api/v1/vex/vendors")
+}
+
+// UploadVendor sends all VEX documents of a vendor: a zip file, or one document.
+func (c *Client) UploadVendor(ctx context.Context, vendor string, content io.Reader) (*VendorChange, error) {
+	return send[VendorChange](ctx, c, "PUT", "/api/v1/vex/vendors/"+url.PathEscape(vendor), content)
+}
+
+// ForgetVendor makes a vendor's statements count no more.
+func (c *Client) ForgetVendor(ctx context.Context, vendor string) (*VendorChange, error) {
+	return send[VendorChange](ctx, c, "DELETE", "/api/v1/vex/vendors/"+url.PathEscape(vendor), nil)
+}
+
 // Advisories returns the state of the server's advisory database.
 func (c *Client) Advisories(ctx context.Context) (*Snapshot, error) {
 	return one[Snapshot](ctx, c, "/api/v1/advisories")

@@ -216,6 +216,54 @@ type Triage struct {
 	At            time.Time `json:"at,omitzero"`
 }
 
+// VEXImport is a VEX document with decisions on findings, and what it does not say.
+type VEXImport struct {
+	Document string    `json:"document"`           // OpenVEX, CycloneDX or CSAF, as text
+	Expires  time.Time `json:"expires,omitzero"`   // for statements without an end of their own
+	Image    string    `json:"image,omitempty"`    // for statements on products that are not known here; or
+	Golden   string    `json:"golden,omitempty"`   // or
+	Workload string    `json:"workload,omitempty"` //
+	Try      bool      `json:"try,omitempty"`      // only say what would be taken
+}
+
+// VEXImported tells what became of each statement of a document.
+type VEXImported struct {
+	Document   string         `json:"document"`
+	Statements []VEXStatement `json:"statements"`
+}
+
+// VEXStatement is one of them.
+type VEXStatement struct {
+	At     string   `json:"at"` // where it stands in the document
+	Flaw   string   `json:"flaw"`
+	Status string   `json:"status"`
+	Triage []Triage `json:"triage,omitempty"` // what was made of it
+	Why    string   `json:"why,omitempty"`    // nothing was, because
+}
+
+// Vendor is one whose VEX statements count.
+type Vendor struct {
+	Name       string    `json:"name"`
+	Documents  int       `json:"documents"`
+	Statements int       `json:"statements"`
+	Newest     time.Time `json:"newest"`
+	Synced     time.Time `json:"synced"`
+}
+
+// VendorChange tells what an upload of a vendor's documents changed.
+type VendorChange struct {
+	Vendor        string   `json:"vendor"`
+	Documents     int      `json:"documents"`
+	Statements    int      `json:"statements"` // on one package each
+	Added         int      `json:"added"`
+	Removed       int      `json:"removed"`
+	NotTaken      int      `json:"notTaken"` // statements that say nothing of a package
+	NotTakenFirst []string `json:"notTakenFirst,omitempty"`
+	Bad           int      `json:"bad"` // documents that could not be read
+	BadFirst      []string `json:"badFirst,omitempty"`
+	Images        int      `json:"images"` // judged again because of it
+}
+
 // FeedChange tells what an upload of advisories changed.
 type FeedChange struct {
 	Feed      string   `json:"feed"`

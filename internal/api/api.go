@@ -26,6 +26,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+	"github.com/goldkeep/goldkeep/internal/vex"
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	Identity   *identity.Service
 	Planner    *plan.Planner
 	Advisories *advisory.Index
+	Vendors    *vex.Book
 	Scan       func(ctx context.Context, img *image.Image) (verdict.Evidence, error)
 	EnrolNode  func(ctx context.Context, node string) (*auth.Granted, error)
 	Records    func(ctx context.Context, after uint64, limit int) ([]audit.Record, error)

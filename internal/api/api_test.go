@@ -160,7 +160,15 @@ func TestEveryOperation(t *testing.T) {
 		Finding: "CVE-1", Image: img.ID, Status: "accepted", Reason: "behind a proxy", Expires: time.Now().Add(time.Hour),
 	}))
 	c.call("GET /api/v1/triage", root, nil)
+	exported := c.call("GET /api/v1/vex/export?format=cyclonedx&image="+url.QueryEscape(img.ID), root, nil)
 	c.call("DELETE /api/v1/triage/{id}", root, nil, triage.ID)
+	back := decode[client.VEXImported](t, c.call("POST /api/v1/vex/import", root, client.VEXImport{Document: string(exported)}))
+	if len(back.Statements) != 1 || len(back.Statements[0].Triage) != 1 || back.Statements[0].Triage[0].Reason != triage.Reason {
+		t.Errorf("imported %+v", back)
+	}
+	c.call("PUT /api/v1/vex/vendors/{vendor}", root, statement("CVE-1", "not_affected", time.Now()), "debian")
+	c.call("GET /api/v1/vex/vendors", root, nil)
+	c.call("DELETE /api/v1/vex/vendors/{vendor}", root, nil, "debian")
 
 	node := decode[client.NodeToken](t, c.call("POST /api/v1/nodes/{node}", root, map[string]string{}, "web-1"))
 	grant := decode[client.Grant](t, c.call("POST /api/v1/instances", node.Token, admitting(t, "web-1", shown)))

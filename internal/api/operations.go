@@ -4,6 +4,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/audit"
 )
@@ -97,7 +99,7 @@ func (e *Engine) operations() []operation {
 			do: e.listInstances, out: items[client.Instance]{}, query: []string{"all", "after", "limit"}, sealed: true,
 		},
 	}
-	return append(all, e.agentOperations()...)
+	return slices.Concat(all, e.vexOperations(), e.agentOperations())
 }
 
 // agentOperations are those an agent uses, and the ones about the server.

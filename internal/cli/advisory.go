@@ -19,6 +19,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 
 	"github.com/goldkeep/goldkeep/internal/term"
+	"github.com/goldkeep/goldkeep/internal/vex"
 )
 
 func (a *app) advisoryCommand() *cobra.Command {
@@ -29,7 +30,8 @@ func (a *app) advisoryCommand() *cobra.Command {
 // database is an open advisory database.
 type database struct {
 	*advisory.Index
-	store *sqlite.Store
+	vendors *vex.Book
+	store   *sqlite.Store
 }
 
 func (d *database) close() error { return d.store.Close() }
@@ -56,7 +58,11 @@ func openDatabase(ctx context.Context, path string) (*database, error) {
 	if err := index.Migrate(ctx); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return &database{index, st}, nil
+	vendors, err := vex.Open(ctx, st)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return &database{index, vendors, st}, nil
 }
 
 // openExisting is openDatabase for those who only read: one that is not there is

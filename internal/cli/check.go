@@ -29,6 +29,7 @@ type checkFlags struct {
 	db, at      string
 	all         bool
 	noCache     bool
+	vex         []string
 	server      bool
 	open        image.Options
 }
@@ -77,6 +78,7 @@ func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.at, "at", "", "judge as of this time (2026-01-31 or 2026-01-31T12:00:00Z); default: now")
 	f.BoolVar(&o.all, "all", false, "show every finding, those that do not count too, and all evidence")
 	f.BoolVar(&o.server, "server", false, "have the server judge by its advisories and rules; only layers it does not know are sent")
+	f.StringArrayVar(&o.vex, "vex", nil, "a VEX document for this image (OpenVEX, CycloneDX, CSAF): what it says not to count does not; may be given again")
 	f.BoolVar(&o.noCache, "no-cache", false, "neither use nor keep what was read of layers")
 	f.StringVar(&o.open.Platform, "platform", "", "which image of several, as in linux/arm64; default: the only one, or this machine's")
 	f.StringVar(&o.open.PodmanSocket, "podman-socket", "", "socket of podman (default: where podman puts it)")
@@ -191,6 +193,9 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 		deps.Layers = scan.FileCache(a.LayerFolder())
 	}
 	found, err = scan.Scan(ctx, img, deps)
+	if err == nil {
+		err = a.believe(ctx, &found, advisories, img, o.vex)
+	}
 	if fault.Is(err, fault.TooLarge) && fault.HintOf(err) == "" {
 		err = fault.New(fault.TooLarge, "%w", err).WithHint("if that is as it should be, raise the limit: goldkeep check --help lists the --max flags")
 	}

@@ -94,7 +94,7 @@ func (a *app) addCommands(root *cobra.Command) {
 		}
 	}
 	add(groupImages, a.checkCommand(), a.advisoryCommand(), a.imageCommand(), a.verdictCommand(), a.findingCommand(),
-		a.triageCommand(), a.environmentCommand(), a.goldenCommand(), a.planCommand(), a.applyCommand())
+		a.triageCommand(), a.vexCommand(), a.environmentCommand(), a.goldenCommand(), a.planCommand(), a.applyCommand())
 	add(groupPeople, a.kvCommand(), a.workloadCommand(), a.instanceCommand(), a.loginCommand())
 	add(groupServer, a.operatorCommand(), a.nodeCommand(), a.auditCommand(), a.statusCommand())
 	add(groupOther, a.versionCommand())

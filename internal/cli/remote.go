@@ -27,8 +27,8 @@ func (a *app) checkRemotely(cmd *cobra.Command, ref string, o checkFlags) (err e
 	if o.environment == "" {
 		return term.Usage(cmd, "--server needs --env: the name of the server's environment to judge by")
 	}
-	if len(o.files) > 0 || o.at != "" || o.db != "" {
-		return term.Usage(cmd, "--server judges now, by its own rules and advisories: leave out --file, --at and --db")
+	if len(o.files) > 0 || o.at != "" || o.db != "" || len(o.vex) > 0 {
+		return term.Usage(cmd, "--server judges now, by its own rules, advisories and decisions: leave out --file, --at, --db and --vex")
 	}
 	ctx := cmd.Context()
 	c, err := a.Client()

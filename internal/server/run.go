@@ -228,6 +228,15 @@ func (s *Server) settleFeeds(ctx context.Context) error {
 			s.log.Error("settle advisory feed", "feed", change.Feed, "error", err)
 		}
 	}
+	said, err := s.vendors.Unsettled(ctx)
+	if err != nil {
+		return err
+	}
+	for _, change := range said {
+		if _, err := s.api.SettleVendor(ctx, change); err != nil && ctx.Err() == nil {
+			s.log.Error("settle what a vendor says", "vendor", change.Vendor, "error", err)
+		}
+	}
 	<-ctx.Done()
 	return nil
 }

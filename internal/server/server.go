@@ -44,6 +44,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/store/postgres"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+	"github.com/goldkeep/goldkeep/internal/vex"
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
@@ -65,6 +66,7 @@ type Server struct {
 	mounts    *engine.Mounts
 	catalog   *catalog.Catalog
 	advisory  *advisory.Index
+	vendors   *vex.Book
 	workloads *workload.Book
 	identity  *identity.Service
 	gate      *gate.Gate
@@ -137,8 +139,14 @@ func (s *Server) openImages(ctx context.Context) (err error) {
 	if err := s.advisory.Migrate(ctx); err != nil {
 		return err
 	}
-	s.catalog, err = catalog.New(ctx, s.store)
-	return err
+	if s.vendors, err = vex.Open(ctx, s.store); err != nil {
+		return err
+	}
+	if s.catalog, err = catalog.New(ctx, s.store); err != nil {
+		return err
+	}
+	s.catalog.Believe(s.vendors)
+	return nil
 }
 
 // openSecrets opens the secrets side: tokens, policies, engines, the gate.
@@ -199,7 +207,7 @@ func (s *Server) scan(ctx context.Context, img *image.Image) (verdict.Evidence, 
 // openDoors opens the API and the listener.
 func (s *Server) openDoors(context.Context) (err error) {
 	s.api = api.New(api.Options{
-		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Advisories: s.advisory, Scan: s.scan,
+		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Advisories: s.advisory, Vendors: s.vendors, Scan: s.scan,
 		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Loop: s.identity},
 		EnrolNode: s.enrolNode, Records: s.auditRecords, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
 		TempDir: s.config.Data, Version: Version, Log: s.log,

@@ -4,7 +4,6 @@
 package verdict
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/vex"
@@ -66,11 +65,33 @@ func unscoped(text string) (name, scope string) {
 	return p.Name, p.Qualifiers[scopeKey]
 }
 
+// PackagesOf are the packages of a product as a decision names them.
+func PackagesOf(components []string) []string {
+	var out []string
+	for _, text := range components {
+		if name, scope := unscoped(text); scope == "package" {
+			text = name
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
 // TriageOf makes decisions of a statement, one for each product: of golden images
 // and workloads where it names any (the images beside them are for other tools),
 // else of images by any digest. why says what of the statement is no decision.
 func TriageOf(s vex.Statement) (decisions []Triage, why string) {
-	t := Triage{
+	t, why := DecisionOf(s)
+	if why != "" {
+		return nil, why
+	}
+	return t.places(s.Products), ""
+}
+
+// DecisionOf is what a statement decides, without where that counts. why says what
+// of the statement is no decision.
+func DecisionOf(s vex.Statement) (t Triage, why string) {
+	t = Triage{
 		ID: strings.TrimPrefix(s.ID, statementID), Finding: s.Names[0], Justification: s.Justification, Reason: s.Text,
 		Author: s.Own.Author, Imported: s.Own.Imported, Expires: s.Own.Expires, At: s.Time,
 	}
@@ -79,15 +100,15 @@ func TriageOf(s vex.Statement) (decisions []Triage, why string) {
 	}
 	switch {
 	case s.Status == vex.NotAffected && s.Justification == "" && s.ID != statementID+t.ID:
-		return nil, "says not_affected without one of the justifications"
+		return t, "says not_affected without one of the justifications"
 	case s.Status == vex.NotAffected:
 		t.Status = NotAffected
 	case s.Status == vex.Affected && (s.Own.Decision == Accepted || s.Own.Decision == Fixing):
 		t.Status = s.Own.Decision
 	default:
-		return nil, "says " + string(s.Status) + ", which decides nothing"
+		return t, "says " + string(s.Status) + ", which decides nothing"
 	}
-	return t.places(s.Products), ""
+	return t, ""
 }
 
 // places makes one decision for each place products name.
@@ -95,12 +116,7 @@ func (t Triage) places(products []vex.Product) []Triage {
 	var named, images []Triage
 	for _, p := range products {
 		d := t
-		for _, pkg := range p.Packages {
-			if name, scope := unscoped(pkg); scope == "package" {
-				pkg = name
-			}
-			d.Packages = append(slices.Clone(d.Packages), pkg)
-		}
+		d.Packages = PackagesOf(p.Packages)
 		switch name, scope := unscoped(p.ID); scope {
 		case "golden":
 			d.Golden = name

@@ -96,7 +96,9 @@ func lookupSome(ctx context.Context, tx store.Tx, family string, names []string,
 
 // judge decides by the newest statement on each part of a finding; see Covered.
 func judge(f *finding.Finding, all []said) {
-	f.Vendor = ""
+	if len(all) == 0 {
+		return
+	}
 	var excuse, other *said
 	excused := true
 	for _, flaw := range flaws(*f) {
@@ -129,7 +131,7 @@ func latest(f finding.Finding, flaw, name string, all []said) *said {
 	var best *said
 	for i := range all {
 		s := &all[i]
-		if c := (Claim{s.Names, []string{s.Package}}); c.names(f, flaw) && c.concerns(f, name) {
+		if c := s.claim(); c.names(f, flaw) && c.concerns(f, name) {
 			best = newer(best, s)
 		}
 	}
@@ -156,6 +158,13 @@ func sameDocument(a, b *said) int {
 }
 
 func (s *said) excuses() bool { return s.Status == NotAffected || s.Status == Fixed }
+
+func (s *said) claim() Claim {
+	if s.Package == "" {
+		return Claim{Names: s.Names}
+	}
+	return Claim{s.Names, []string{s.Package}}
+}
 
 // String is what a vendor says, in one line.
 func (s *said) String() string {

@@ -101,7 +101,7 @@ var vendorName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
 type said struct {
 	Vendor        string    `json:"-"`
 	Names         []string  `json:"names"`
-	Package       string    `json:"package"` // package URL
+	Package       string    `json:"package"` // package URL; "": every package of the image at hand
 	Status        Status    `json:"status"`
 	Justification string    `json:"justification,omitempty"`
 	Text          string    `json:"text,omitempty"`
