@@ -254,6 +254,17 @@ func (c *Client) Advisories(ctx context.Context) (*Snapshot, error) {
 	return one[Snapshot](ctx, c, "/api/v1/advisories")
 }
 
+// FetchFeeds makes every feed the server fetches by itself due at once. Whether
+// they have been taken is seen in Advisories.
+func (c *Client) FetchFeeds(ctx context.Context) (*Snapshot, error) {
+	return send[Snapshot](ctx, c, "POST", "/api/v1/advisories", nil)
+}
+
+// Advisory returns the advisories with this id, or those that know it as another name.
+func (c *Client) Advisory(ctx context.Context, id string) ([]Advisory, error) {
+	return all[Advisory](ctx, c, "/api/v1/advisories/"+url.PathEscape(id))
+}
+
 // UploadFeed sends one feed (an OSV all.zip, kev.json or epss.csv) to the server.
 func (c *Client) UploadFeed(ctx context.Context, feed string, content io.Reader) (*FeedChange, error) {
 	return send[FeedChange](ctx, c, "PUT", "/api/v1/advisories/"+url.PathEscape(feed), content)

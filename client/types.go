@@ -278,8 +278,79 @@ type FeedChange struct {
 
 // Snapshot is the state of the server's advisory database.
 type Snapshot struct {
-	ID    string `json:"id"`
-	Feeds []Feed `json:"feeds"`
+	ID    string   `json:"id"`
+	Feeds []Feed   `json:"feeds"`
+	Try   *FeedTry `json:"try,omitempty"` // of the place feeds come from; nil: the server fetches none by itself
+}
+
+// FeedTry tells how the server's last attempt to take a feed by itself went.
+type FeedTry struct {
+	Tried    time.Time `json:"tried,omitzero"`
+	Next     time.Time `json:"next"`
+	Failures int       `json:"failures"`        // in a row
+	Error    string    `json:"error,omitempty"` // of the last attempt
+	Node     string    `json:"node,omitempty"`  // the server that is taking it now
+}
+
+// Advisory is one published vulnerability (OSV schema).
+type Advisory struct {
+	ID        string              `json:"id"`
+	Aliases   []string            `json:"aliases,omitempty"`
+	Upstream  []string            `json:"upstream,omitempty"` // the flaws it bundles
+	Related   []string            `json:"related,omitempty"`  // other flaws
+	Summary   string              `json:"summary,omitempty"`
+	Published time.Time           `json:"published"`
+	Modified  time.Time           `json:"modified"`
+	Withdrawn time.Time           `json:"withdrawn,omitzero"`
+	Learned   time.Time           `json:"learned"` // since when this database has it
+	Severity  AdvisorySeverity    `json:"severity"`
+	URL       string              `json:"url,omitempty"`
+	Affected  []AdvisoryPackage   `json:"affected"`
+	Scores    map[string]CVEScore `json:"scores,omitempty"` // by CVE
+}
+
+// AdvisorySeverity is what an advisory says of itself.
+type AdvisorySeverity struct {
+	Vectors []string `json:"vectors,omitempty"` // CVSS 2.0 to 4.0
+	Score   float64  `json:"score"`             // 0: not stated
+	Level   string   `json:"level"`
+	Urgency string   `json:"urgency,omitempty"` // the distribution's own word
+}
+
+// AdvisoryPackage is a package an advisory speaks of.
+type AdvisoryPackage struct {
+	Ecosystem string          `json:"ecosystem"`
+	Name      string          `json:"name"`
+	Ranges    []AdvisoryRange `json:"ranges,omitempty"`
+	Versions  []string        `json:"versions,omitempty"`
+	Imports   []string        `json:"imports,omitempty"`
+	Level     string          `json:"level,omitempty"`
+	Urgency   string          `json:"urgency,omitempty"`
+}
+
+// AdvisoryRange is a list of events, in order.
+type AdvisoryRange struct {
+	Type   string          `json:"type"`
+	Events []AdvisoryEvent `json:"events"`
+}
+
+// AdvisoryEvent has one field set.
+type AdvisoryEvent struct {
+	Introduced   string `json:"introduced,omitempty"`
+	Fixed        string `json:"fixed,omitempty"`
+	LastAffected string `json:"lastAffected,omitempty"`
+	Limit        string `json:"limit,omitempty"`
+}
+
+// CVEScore is what is known of a CVE beside its advisories.
+type CVEScore struct {
+	Exploited  bool      `json:"exploited"`           // in CISA's catalogue
+	Added      time.Time `json:"added,omitzero"`      // to the catalogue
+	Due        time.Time `json:"due,omitzero"`        // until when CISA wants it gone
+	Ransomware bool      `json:"ransomware"`          // known to be used by ransomware
+	EPSS       float64   `json:"epss"`                // 0 to 1; 0: not stated
+	Percentile float64   `json:"percentile,omitzero"` // of EPSS
+	Vectors    []string  `json:"vectors,omitempty"`   // CVSS
 }
 
 // Feed is one advisory feed as last imported.
@@ -289,6 +360,8 @@ type Feed struct {
 	Records int       `json:"records"`
 	Newest  time.Time `json:"newest"`
 	Synced  time.Time `json:"synced"`
+	Bad     []string  `json:"bad,omitempty"` // records that could not be read
+	Try     *FeedTry  `json:"try,omitempty"` // nil: the server does not fetch it
 }
 
 // NodeToken is the token of an agent.

@@ -22,10 +22,11 @@ import (
 type Index struct {
 	st      store.Store
 	imports sync.Mutex
+	hurried chan struct{} // wakes the Keeper of this process
 }
 
 // New returns the index kept in st. Call Migrate before anything else.
-func New(st store.Store) *Index { return &Index{st: st} }
+func New(st store.Store) *Index { return &Index{st: st, hurried: make(chan struct{}, 1)} }
 
 var migrations = []string{
 	// hash is of the feed's bytes; reader is the version of Parse that read them.
@@ -294,3 +295,42 @@ func eachChunk(values []string, fn func(marks string, args []any) error) error {
 	}
 	return nil
 }
+
+// Known is a record with what is known of its CVEs beside it.
+type Known struct {
+	Record
+	Scores map[string]Score `json:"scores,omitempty"` // by CVE
+}
+
+// Show is Get, with the scores of the CVEs the records name.
+func (x *Index) Show(ctx context.Context, id string) ([]Known, error) {
+	records, err := x.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, r := range records {
+		names = append(names, r.names()...)
+	}
+	scores, err := x.Scores(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var out []Known
+	for _, r := range records {
+		k := Known{Record: r}
+		for _, name := range r.names() {
+			if s, ok := scores[name]; ok {
+				if k.Scores == nil {
+					k.Scores = map[string]Score{}
+				}
+				k.Scores[name] = s
+			}
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// names are what the flaw is called; not what is only related to it.
+func (r Record) names() []string { return slices.Concat([]string{r.ID}, r.Aliases, r.Upstream) }

@@ -38,8 +38,8 @@ const (
 	claimFor = 2 * time.Minute
 )
 
-// place is the row of the place itself: what feeds there are.
-const place = "*"
+// Place is the row of the place feeds come from: what there is.
+const Place = "*"
 
 // Run takes what is due until ctx ends. A feed that fails is logged and tried again.
 func (k *Keeper) Run(ctx context.Context) error {
@@ -57,6 +57,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-k.Index.hurried:
 		}
 	}
 }
@@ -76,7 +77,7 @@ func (k *Keeper) Step(ctx context.Context) error {
 		}
 	}
 	defer src.close()
-	if err := k.lookAt(ctx, place, func(ctx context.Context) error {
+	if err := k.lookAt(ctx, Place, func(ctx context.Context) error {
 		if unreachable != nil {
 			return unreachable
 		}
@@ -106,7 +107,7 @@ func (k *Keeper) due(ctx context.Context) ([]string, error) {
 		due = nil
 		now := store.Millis(k.Index.st.Now())
 		var known string
-		if err := tx.QueryRow(ctx, `SELECT COALESCE(MAX(mark), '') FROM advisory_schedule WHERE feed = ?`, place).Scan(&known); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT COALESCE(MAX(mark), '') FROM advisory_schedule WHERE feed = ?`, Place).Scan(&known); err != nil {
 			return err
 		}
 		if known != mark {
@@ -114,7 +115,7 @@ func (k *Keeper) due(ctx context.Context) ([]string, error) {
 				return err
 			}
 			if _, err := tx.Exec(ctx, `INSERT INTO advisory_schedule (feed, mark, tried, next, failures, error, claim, node)
-				VALUES (?, ?, 0, ?, 0, '', 0, '')`, place, mark, now); err != nil {
+				VALUES (?, ?, 0, ?, 0, '', 0, '')`, Place, mark, now); err != nil {
 				return err
 			}
 		}
@@ -140,7 +141,7 @@ func (k *Keeper) list(ctx context.Context, src origin) error {
 			err := row.Scan(&feed)
 			held[feed] = true
 			return err
-		}, `SELECT feed FROM advisory_schedule WHERE feed <> ?`, place); err != nil {
+		}, `SELECT feed FROM advisory_schedule WHERE feed <> ?`, Place); err != nil {
 			return err
 		}
 		for _, f := range src.files {
@@ -186,9 +187,6 @@ func (k *Keeper) lookAt(ctx context.Context, feed string, work func(context.Cont
 }
 
 func (k *Keeper) take(ctx context.Context, src origin, f feedFile) error {
-	x := k.Index
-	x.imports.Lock()
-	defer x.imports.Unlock()
 	change, there, err := src.takeFeed(ctx, f, source{shrink: k.Options.AllowShrink})
 	if err != nil || !there {
 		return err
@@ -196,7 +194,7 @@ func (k *Keeper) take(ctx context.Context, src origin, f feedFile) error {
 	if !change.Unchanged {
 		k.Log.Info("advisory feed taken", "feed", f.feed, "records", change.Records, "new", change.Added, "changed", change.Changed, "gone", change.Removed)
 	}
-	return x.tell(ctx, change, k.Options.OnChange)
+	return k.Index.tell(ctx, change, k.Options.OnChange)
 }
 
 // claim makes a row this node's until the time it returns, in milliseconds: one
@@ -330,8 +328,8 @@ func (x *Index) Tries(ctx context.Context) ([]Try, error) {
 	return all, nil
 }
 
-// Hurry makes every feed of the schedule due now; a Keeper takes them at its next
-// beat. Without a schedule it is fault.NotFound.
+// Hurry makes every feed of the schedule due now; a Keeper of this process takes
+// them at once, another one at its next beat. Without a schedule it is fault.NotFound.
 func (x *Index) Hurry(ctx context.Context) error {
 	var n int64
 	err := x.st.Update(ctx, func(tx store.Tx) (err error) {
@@ -344,6 +342,10 @@ func (x *Index) Hurry(ctx context.Context) error {
 	if n == 0 {
 		return fault.New(fault.NotFound, "the server fetches no feeds by itself").
 			WithHint("set feeds.from in its configuration, or send feeds: goldkeep advisory sync --from FOLDER --server")
+	}
+	select {
+	case x.hurried <- struct{}{}:
+	default: // it is awake
 	}
 	return nil
 }

@@ -61,8 +61,6 @@ type FailedFeed struct {
 // error returned tells of it. A folder with no feed at all is an error. A feed with
 // less than half of the records held is refused: see SyncOptions.AllowShrink.
 func (x *Index) Sync(ctx context.Context, from string, o SyncOptions) (SyncReport, error) {
-	x.imports.Lock()
-	defer x.imports.Unlock()
 	src, err := x.open(ctx, from, o)
 	if err != nil {
 		return SyncReport{}, err
@@ -237,6 +235,8 @@ func fileMark(name string, info fs.FileInfo) string {
 }
 
 func (x *Index) importFile(ctx context.Context, src source, file *os.File, size int64) (Change, error) {
+	x.imports.Lock() // not while a feed is being fetched, which may take long
+	defer x.imports.Unlock()
 	switch src.feed {
 	case FeedKEV, FeedEPSS, FeedCVSS:
 		return x.importScores(ctx, src, file)

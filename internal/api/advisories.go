@@ -17,11 +17,44 @@ func (e *Engine) showAdvisories(ctx context.Context, _ *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := client.Snapshot{ID: snap.ID, Feeds: []client.Feed{}}
+	tries, err := e.o.Advisories.Tries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byFeed := map[string]*client.FeedTry{}
+	for _, t := range tries {
+		byFeed[t.Feed] = &client.FeedTry{Tried: t.Tried, Next: t.Next, Failures: t.Failures, Error: t.Error, Node: t.Node}
+	}
+	out := client.Snapshot{ID: snap.ID, Feeds: []client.Feed{}, Try: byFeed[advisory.Place]}
+	delete(byFeed, advisory.Place)
 	for _, f := range snap.Feeds {
-		out.Feeds = append(out.Feeds, client.Feed{Name: f.Name, Hash: f.Hash, Records: f.Records, Newest: f.Newest, Synced: f.Synced})
+		out.Feeds = append(out.Feeds, client.Feed{
+			Name: f.Name, Hash: f.Hash, Records: f.Records, Newest: f.Newest, Synced: f.Synced, Bad: f.Bad.First, Try: byFeed[f.Name],
+		})
+		delete(byFeed, f.Name)
+	}
+	for _, t := range tries { // never taken yet
+		if try := byFeed[t.Feed]; try != nil && (try.Failures > 0 || try.Tried.IsZero()) {
+			out.Feeds = append(out.Feeds, client.Feed{Name: t.Feed, Try: try})
+		}
 	}
 	return out, nil
+}
+
+// fetchFeeds makes all feeds due. Whichever server sees it first takes them.
+func (e *Engine) fetchFeeds(ctx context.Context, c *call) (any, error) {
+	if err := e.o.Advisories.Hurry(ctx); err != nil {
+		return nil, err
+	}
+	return e.showAdvisories(ctx, c)
+}
+
+func (e *Engine) showAdvisory(ctx context.Context, c *call) (any, error) {
+	found, err := e.o.Advisories.Show(ctx, c.vars["name"])
+	if err != nil {
+		return nil, err
+	}
+	return items[advisory.Known]{found}, nil
 }
 
 // putFeed takes a feed in, then has exactly the images judged again that hold a
@@ -45,7 +78,7 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	var change advisory.Change
-	switch feed := c.vars["feed"]; feed {
+	switch feed := c.vars["name"]; feed {
 	case "kev":
 		change, err = e.o.Advisories.ImportKEV(ctx, file)
 	case "epss":

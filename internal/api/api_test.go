@@ -104,11 +104,18 @@ func decode[T any](t testing.TB, body []byte) T {
 func TestEveryOperation(t *testing.T) {
 	c := newCaller(newWorld(t))
 	root := c.root
-	change := decode[client.FeedChange](t, c.call("PUT /api/v1/advisories/{feed}", root, feed(t), "Debian"))
+	change := decode[client.FeedChange](t, c.call("PUT /api/v1/advisories/{name}", root, feed(t), "Debian"))
 	if change.Records != 1 {
 		t.Errorf("feed %+v", change)
 	}
 	c.call("GET /api/v1/advisories", root, nil)
+	if found := c.call("GET /api/v1/advisories/{name}", root, nil, "DSA-1"); !strings.Contains(string(found), `"introduced":"0"`) {
+		t.Errorf("advisory %s", found)
+	}
+	// The folder of feeds is not there: the server has tried it, and says so.
+	if held := decode[client.Snapshot](t, c.call("POST /api/v1/advisories", root, struct{}{})); held.Try == nil || len(held.Feeds) != 1 {
+		t.Errorf("feeds %+v", held)
+	}
 	img := decode[client.Image](t, c.call("POST /api/v1/images?name=app", root, archive(t, debian(t, "one"))))
 	if img.State != "known" || len(img.Evidence) == 0 {
 		t.Fatalf("image %+v", img)

@@ -91,7 +91,15 @@ func (e *Engine) operations() []operation {
 			do: e.showAdvisories, out: client.Snapshot{}, sealed: true,
 		},
 		{
-			method: "PUT", path: "/api/v1/advisories/{feed}", summary: "Send a feed: an OSV all.zip, or the files kev, epss and cvss",
+			method: "POST", path: "/api/v1/advisories", summary: "Have the server fetch its feeds now, instead of when they are due",
+			do: e.fetchFeeds, in: struct{}{}, out: client.Snapshot{},
+		},
+		{
+			method: "GET", path: "/api/v1/advisories/{name}", summary: "Show the advisories with this id, or with this other name of the flaw",
+			do: e.showAdvisory, out: items[client.Advisory]{}, sealed: true,
+		},
+		{
+			method: "PUT", path: "/api/v1/advisories/{name}", summary: "Send a feed: an OSV all.zip, or the files kev, epss and cvss",
 			do: e.putFeed, out: client.FeedChange{}, stream: true,
 		},
 		{

@@ -40,6 +40,7 @@ type Config struct {
 	IdentityTTL manifest.Duration `yaml:"identityTTL"`
 	TLS         TLS               `yaml:"tls"`
 	Audit       Audit             `yaml:"audit"`
+	Feeds       Feeds             `yaml:"feeds"`
 	Log         Log               `yaml:"log"`
 }
 
@@ -123,6 +124,9 @@ func yamlProblem(err error) string {
 
 func (c Config) check() error {
 	if _, err := c.Log.open(io.Discard); err != nil {
+		return err
+	}
+	if err := c.Feeds.check(); err != nil {
 		return err
 	}
 	switch {
