@@ -101,17 +101,14 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 	}, nil
 }
 
-// Settle has the images judged again that hold a package a feed touched, and
-// returns how many they were.
+// Settle has matched and judged again what a feed touched, and returns in how many
+// images something else was found.
 func (e *Engine) Settle(ctx context.Context, change advisory.Change) (int, error) {
-	ids, err := e.o.Catalog.Holding(ctx, change.Keys)
+	images, err := e.o.Identity.Refresh(ctx, change.Keys)
 	if err != nil {
 		return 0, err
 	}
-	if err := e.o.Identity.Rematched(ctx, ids); err != nil {
-		return 0, err
-	}
-	return len(ids), e.o.Advisories.Settle(ctx, change)
+	return images, e.o.Advisories.Settle(ctx, change)
 }
 
 // maxRecords bounds the audit records of one answer.

@@ -65,7 +65,7 @@ func (e *Engine) showImage(ctx context.Context, c *call) (any, error) {
 // describe is an image with its evidence and verdicts.
 func (e *Engine) describe(ctx context.Context, img *catalog.Image) (any, error) {
 	out := wireImage(img)
-	verdicts, err := e.o.Catalog.Verdicts(ctx, img.ID)
+	verdicts, err := e.verdicts(ctx, img)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,26 @@ func (e *Engine) describe(ctx context.Context, img *catalog.Image) (any, error) 
 		client.Image
 		Verdicts []verdict.Verdict `json:"verdicts"`
 	}{out, verdicts}, nil
+}
+
+// verdicts judges an image in every environment.
+func (e *Engine) verdicts(ctx context.Context, img *catalog.Image) ([]verdict.Verdict, error) {
+	all := []verdict.Verdict{}
+	if img.Evidence == nil {
+		return all, nil
+	}
+	envs, err := e.o.Catalog.Environments(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, env := range envs {
+		v, err := e.o.Catalog.Judge(ctx, img, env, e.o.Catalog.Now())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 func wireImage(img *catalog.Image) client.Image {

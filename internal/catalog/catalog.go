@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -39,7 +40,7 @@ type Image struct {
 	Scanned   time.Time         // or, where State is Failed, when that was tried
 	Evidence  *verdict.Evidence // nil unless Known; not filled in by lists
 	Digests   []image.Digest    // every other digest it goes by
-	version   int64             // counts what was learned; see Relearn
+	num       int64
 }
 
 // Golden is a golden image: a named, owned line of images.
@@ -59,8 +60,10 @@ type Catalog struct {
 	// nil where no verdict was kept before.
 	OnKeep func(ctx context.Context, tx store.Tx, old *verdict.Verdict, kept verdict.Verdict) error
 
-	store   store.Store
-	vendors Vendors // nil: none
+	store      store.Store
+	advisories *advisory.Index
+	vendors    Vendors // nil: none
+	parts      partCache
 
 	mu       sync.Mutex
 	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
@@ -69,22 +72,42 @@ type Catalog struct {
 var steps = []string{`
 CREATE TABLE catalog_layer (diff TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE catalog_image (
-	id TEXT PRIMARY KEY,
+	num INTEGER PRIMARY KEY,
+	id TEXT NOT NULL UNIQUE,
 	name TEXT NOT NULL,
 	kind TEXT NOT NULL,
 	state TEXT NOT NULL,
 	error TEXT NOT NULL,
 	first_seen BIGINT NOT NULL,
 	scanned BIGINT NOT NULL,
-	version BIGINT NOT NULL,
-	evidence BLOB
+	chain TEXT NOT NULL,
+	body BLOB
 );
-CREATE INDEX catalog_image_state ON catalog_image (state);
-CREATE TABLE catalog_digest (digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (digest, image));
+CREATE INDEX catalog_image_state ON catalog_image (state) WHERE state <> 'known';
+CREATE INDEX catalog_image_chain ON catalog_image (chain) WHERE chain <> '';
+CREATE TABLE catalog_digest (digest TEXT NOT NULL, image BIGINT NOT NULL, PRIMARY KEY (digest, image));
 CREATE INDEX catalog_digest_image ON catalog_digest (image);
-CREATE TABLE catalog_package (ecosystem TEXT NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (ecosystem, name, image));
-CREATE INDEX catalog_package_image ON catalog_package (image);
-CREATE INDEX catalog_package_name ON catalog_package (name);
+CREATE TABLE catalog_part (
+	num INTEGER PRIMARY KEY,
+	hash TEXT NOT NULL UNIQUE,
+	version BIGINT NOT NULL,
+	body BLOB NOT NULL,
+	mark TEXT NOT NULL,
+	found BLOB NOT NULL,
+	uncovered TEXT NOT NULL,
+	fresh BIGINT NOT NULL
+);
+CREATE INDEX catalog_part_uncovered ON catalog_part (uncovered) WHERE uncovered <> '';
+CREATE INDEX catalog_part_fresh ON catalog_part (num) WHERE fresh = 1;
+CREATE TABLE catalog_package (num INTEGER PRIMARY KEY, ecosystem TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (name, ecosystem));
+CREATE TABLE catalog_contains (package BIGINT NOT NULL, part BIGINT NOT NULL, PRIMARY KEY (package, part));
+CREATE TABLE catalog_holder (part BIGINT NOT NULL, chunk BIGINT NOT NULL, images BLOB NOT NULL, PRIMARY KEY (part, chunk));
+CREATE TABLE catalog_flaw (
+	num INTEGER PRIMARY KEY, id TEXT NOT NULL, ecosystem TEXT NOT NULL, package TEXT NOT NULL, names TEXT NOT NULL
+);
+CREATE INDEX catalog_flaw_id ON catalog_flaw (id);
+CREATE TABLE catalog_flaw_name (name TEXT NOT NULL, flaw BIGINT NOT NULL, PRIMARY KEY (name, flaw));
+CREATE TABLE catalog_hit (flaw BIGINT NOT NULL, part BIGINT NOT NULL, version TEXT NOT NULL, PRIMARY KEY (flaw, part));
 CREATE TABLE catalog_environment (name TEXT PRIMARY KEY, protect BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE catalog_golden (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE catalog_channel (
@@ -92,8 +115,13 @@ CREATE TABLE catalog_channel (
 	PRIMARY KEY (golden, channel)
 );
 CREATE INDEX catalog_channel_digest ON catalog_channel (digest);
+CREATE TABLE catalog_past (
+	golden TEXT NOT NULL, channel TEXT NOT NULL, digest TEXT NOT NULL, until BIGINT NOT NULL,
+	PRIMARY KEY (golden, channel, digest)
+);
+CREATE INDEX catalog_past_digest ON catalog_past (digest);
 CREATE TABLE catalog_verdict (
-	image TEXT NOT NULL, environment TEXT NOT NULL,
+	image BIGINT NOT NULL, environment TEXT NOT NULL,
 	turn BIGINT NOT NULL, until BIGINT NOT NULL, body BLOB,
 	PRIMARY KEY (image, environment)
 );
@@ -113,12 +141,17 @@ CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, 
 CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);
 `}
 
-// New prepares the catalog's tables.
+// New prepares the catalog's tables. It matches what it learns with the advisories
+// kept in the same store.
 func New(ctx context.Context, st store.Store) (*Catalog, error) {
 	if err := st.Migrate(ctx, "catalog", steps); err != nil {
 		return nil, err
 	}
-	return &Catalog{store: st, compiled: map[string]*verdict.Environment{}}, nil
+	idx := advisory.New(st)
+	if err := idx.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	return &Catalog{store: st, advisories: idx, compiled: map[string]*verdict.Environment{}}, nil
 }
 
 // Vendors says what vendors say of findings; *vex.Book is one.

@@ -88,7 +88,7 @@ func (c *Catalog) move(ctx context.Context, tx store.Tx, g Golden) ([]image.Dige
 			continue
 		}
 		moved = append(moved, digest)
-		if _, err := tx.Exec(ctx, "DELETE FROM catalog_channel WHERE golden = ? AND channel = ?", g.Name, channel); err != nil {
+		if err := c.leave(ctx, tx, g.Name, channel, digest); err != nil {
 			return nil, fmt.Errorf("clear channel: %w", err)
 		}
 	}
@@ -109,6 +109,17 @@ func (c *Catalog) move(ctx context.Context, tx store.Tx, g Golden) ([]image.Dige
 		}
 	}
 	return moved, nil
+}
+
+// leave takes a digest out of a channel. What stood there once is remembered:
+// images built on it come from this golden image.
+func (c *Catalog) leave(ctx context.Context, tx store.Tx, golden, channel string, digest image.Digest) error {
+	if _, err := tx.Exec(ctx, `INSERT INTO catalog_past (golden, channel, digest, until) VALUES (?, ?, ?, ?)
+		ON CONFLICT (golden, channel, digest) DO UPDATE SET until = excluded.until`, golden, channel, string(digest), store.Millis(c.Now())); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "DELETE FROM catalog_channel WHERE golden = ? AND channel = ?", golden, channel)
+	return err
 }
 
 func channelsOf(ctx context.Context, tx store.Tx, golden string) (map[string]image.Digest, error) {

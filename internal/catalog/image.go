@@ -7,15 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/fault"
-	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -70,8 +68,12 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 			return fault.New(fault.TooLarge, "%d images are wanted already and nobody has brought them", wanted).
 				WithHint("bring this one with: goldkeep image add IMAGE")
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, ?, ?, '', ?, 0, 0)
-			ON CONFLICT (id) DO NOTHING`, string(id), called(name), string(kind), string(Wanted), store.Millis(c.Now()))
+		num, err := next(ctx, tx, "catalog_image")
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain) VALUES (?, ?, ?, ?, ?, '', ?, 0, '')
+			ON CONFLICT (id) DO NOTHING`, num, string(id), called(name), string(kind), string(Wanted), store.Millis(c.Now()))
 		return err
 	})
 }
@@ -79,11 +81,15 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 // Fail notes that an image could not be scanned, and when. Evidence from before stays.
 func (c *Catalog) Fail(ctx context.Context, id image.Digest, name, reason string) error {
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version) VALUES (?, ?, '', ?, ?, ?, ?, 0)
+		num, err := next(ctx, tx, "catalog_image")
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain) VALUES (?, ?, ?, '', ?, ?, ?, ?, '')
 			ON CONFLICT (id) DO UPDATE SET error = excluded.error,
 				state = CASE WHEN catalog_image.state = 'known' THEN 'known' ELSE excluded.state END,
 				scanned = CASE WHEN catalog_image.state = 'known' THEN catalog_image.scanned ELSE excluded.scanned END`,
-			string(id), called(name), string(Failed), component.Shown(reason), store.Millis(c.Now()), store.Millis(c.Now()))
+			num, string(id), called(name), string(Failed), component.Shown(reason), store.Millis(c.Now()), store.Millis(c.Now()))
 		return err
 	})
 }
@@ -105,107 +111,108 @@ func called(name string) string {
 	return name
 }
 
-// Learn keeps the evidence on an image, with the digests it goes by and the
-// packages it holds. The verdicts on it are due from then on.
+// known is what an image's row holds of it beside its columns.
+type known struct {
+	Evidence verdict.Evidence `json:"evidence"` // what is the image's own: no components, no findings, the config's facts
+	Layers   []image.Digest   `json:"layers"`   // DiffIDs, lowest first
+	Parts    []placed         `json:"parts"`
+}
+
+// Learn keeps the evidence on an image, with the digests it goes by. What its layers
+// bring is kept once for all images; the findings are matched anew for what was
+// never seen in any image, and those of ev are not looked at. The verdicts on the
+// image are due from then on.
 func (c *Catalog) Learn(ctx context.Context, img *image.Image, ev verdict.Evidence) error {
-	body, err := c.packed(ev)
+	own, pieces, err := takeApart(ev)
 	if err != nil {
 		return err
 	}
-	now := store.Millis(c.Now())
-	return c.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_image (id, name, kind, state, error, first_seen, scanned, version, evidence) VALUES (?, ?, ?, ?, '', ?, ?, 1, ?)
-			ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, state = excluded.state, error = '',
-				scanned = excluded.scanned, version = catalog_image.version + 1, evidence = excluded.evidence`,
-			ev.Image.ID, called(ev.Image.Name), ev.Image.Kind, string(Known), now, now, body)
-		if err != nil {
-			return fmt.Errorf("keep image: %w", err)
-		}
-		for _, d := range append([]image.Digest{img.ID}, img.Manifests...) {
-			if _, err := tx.Exec(ctx, "INSERT INTO catalog_digest (digest, image) VALUES (?, ?) ON CONFLICT (digest, image) DO NOTHING", string(d), ev.Image.ID); err != nil {
-				return fmt.Errorf("keep digest: %w", err)
-			}
-		}
-		if err := index(ctx, tx, ev); err != nil {
-			return err
-		}
-		return c.touch(ctx, tx, image.Digest(ev.Image.ID))
-	})
-}
-
-// Relearn keeps newer evidence (new findings) on an image that was found before.
-// Where something was learned of it meanwhile it is fault.Conflict: find it again.
-func (c *Catalog) Relearn(ctx context.Context, img *Image, ev verdict.Evidence) error {
-	body, err := c.packed(ev)
+	// What changes while the image does not is added when it is judged; credentials
+	// are not kept.
+	own.Channels, own.Triage, own.Snapshot, own.SnapshotAt, own.PartialFeeds = nil, nil, "", time.Time{}, nil
+	own.Image.Name = called(own.Image.Name)
+	own.Image.Labels = component.ShownLabels(own.Image.Labels, ev.Facts)
+	found, snapshot, err := c.matchNew(ctx, pieces)
 	if err != nil {
 		return err
 	}
-	return c.store.Update(ctx, func(tx store.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE catalog_image SET scanned = ?, version = version + 1, evidence = ? WHERE id = ? AND version = ?",
-			store.Millis(c.Now()), body, string(img.ID), img.version)
-		if err != nil {
-			return fmt.Errorf("keep image: %w", err)
-		}
-		if n == 0 {
-			return fault.New(fault.Conflict, "the evidence on image %s has changed meanwhile", img.ID)
-		}
-		return c.touch(ctx, tx, img.ID)
+	var fresh []int64
+	err = c.store.Update(ctx, func(tx store.Tx) error {
+		fresh, err = c.learn(ctx, tx, img, known{Evidence: own, Layers: layersOf(img, ev)}, pieces, found)
+		return err
 	})
-}
-
-// packed is evidence as its row holds it: without what changes while the image
-// does not (that is added when it is judged), and without credentials.
-func (c *Catalog) packed(ev verdict.Evidence) ([]byte, error) {
-	ev.Channels, ev.Triage = nil, nil
-	ev.Image.Name = called(ev.Image.Name)
-	ev.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
-	return pack(ev)
-}
-
-// index writes the packages of an image, so that a changed advisory finds it.
-func index(ctx context.Context, tx store.Tx, ev verdict.Evidence) error {
-	if _, err := tx.Exec(ctx, "DELETE FROM catalog_package WHERE image = ?", ev.Image.ID); err != nil {
-		return fmt.Errorf("clear packages: %w", err)
+	if err != nil {
+		return err
 	}
-	for _, key := range finding.Keys(component.Inventory{OS: ev.OS, Components: ev.Components}) {
-		if _, err := tx.Exec(ctx, "INSERT INTO catalog_package (ecosystem, name, image) VALUES (?, ?, ?) ON CONFLICT (ecosystem, name, image) DO NOTHING", key.Ecosystem, key.Name, ev.Image.ID); err != nil {
-			return fmt.Errorf("keep package: %w", err)
+	return c.confirm(ctx, fresh, snapshot)
+}
+
+// layersOf are the DiffIDs of an image, or what its evidence says of them.
+func layersOf(img *image.Image, ev verdict.Evidence) []image.Digest {
+	var layers []image.Digest
+	for _, l := range img.Layers {
+		layers = append(layers, l.DiffID)
+	}
+	for _, c := range ev.Components {
+		for len(layers) <= c.LayerIndex {
+			layers = append(layers, "")
+		}
+		if layers[c.LayerIndex] == "" {
+			layers[c.LayerIndex] = c.Layer
 		}
 	}
-	return nil
+	for _, f := range ev.Facts {
+		for f.Layer != "" && len(layers) <= f.LayerIndex {
+			layers = append(layers, "")
+		}
+		if f.Layer != "" && layers[f.LayerIndex] == "" {
+			layers[f.LayerIndex] = f.Layer
+		}
+	}
+	return layers
 }
 
-const imageColumns = "id, name, kind, state, error, first_seen, scanned, version"
+const imageColumns = "i.num, i.id, i.name, i.kind, i.state, i.error, i.first_seen, i.scanned"
 
 func scanImage(r store.Row, more ...any) (Image, error) {
 	var img Image
 	var id, state string
 	var seen, scanned int64
-	err := r.Scan(append([]any{&id, &img.Name, &img.Kind, &state, &img.Error, &seen, &scanned, &img.version}, more...)...)
+	err := r.Scan(append([]any{&img.num, &id, &img.Name, &img.Kind, &state, &img.Error, &seen, &scanned}, more...)...)
 	img.ID, img.State = image.Digest(id), State(state)
 	img.FirstSeen, img.Scanned = store.Time(seen), store.Time(scanned)
 	return img, err
 }
 
+// byDigest is the condition that an image goes by a digest, which is given twice.
+const byDigest = "(i.id = ? OR i.num IN (SELECT image FROM catalog_digest WHERE digest = ?))"
+
 // Find returns the image that goes by a digest (of its config or of a manifest),
 // with its evidence; fault.NotFound where the server has never heard of it. An
 // index digest that stands for several platforms finds the first by ID.
 func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error) {
+	state, err := c.advisories.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find image: %w", err)
+	}
 	var found Image
-	var body []byte
-	err := c.store.View(ctx, func(tx store.Tx) (err error) {
-		found, err = scanImage(tx.QueryRow(ctx, "SELECT "+imageColumns+`, evidence FROM catalog_image
-			WHERE id = ? OR id IN (SELECT image FROM catalog_digest WHERE digest = ?) ORDER BY id`, string(digest), string(digest)), &body)
+	err = c.store.View(ctx, func(tx store.Tx) error {
+		var body []byte
+		found, err = scanImage(tx.QueryRow(ctx, "SELECT "+imageColumns+", i.body FROM catalog_image i WHERE "+byDigest+" ORDER BY i.id", string(digest), string(digest)), &body)
 		if err != nil {
 			return err
 		}
-		found.Digests = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
+		err = store.Each(ctx, tx, func(r store.Row) error {
 			var d string
 			err := r.Scan(&d)
 			found.Digests = append(found.Digests, image.Digest(d))
 			return err
-		}, "SELECT digest FROM catalog_digest WHERE image = ? AND digest <> ? ORDER BY digest", string(found.ID), string(found.ID))
+		}, "SELECT digest FROM catalog_digest WHERE image = ? AND digest <> ? ORDER BY digest", found.num, string(found.ID))
+		if err != nil || found.State != Known {
+			return err
+		}
+		found.Evidence, err = c.readEvidence(ctx, tx, state, found.num, body)
+		return err
 	})
 	if errors.Is(err, store.ErrNoRows) {
 		return nil, fault.New(fault.NotFound, "the server has never seen an image %s", digest).
@@ -214,18 +221,27 @@ func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error)
 	if err != nil {
 		return nil, fmt.Errorf("find image: %w", err)
 	}
-	if found.State == Known {
-		found.Evidence = &verdict.Evidence{}
-		if err := unpack(body, found.Evidence); err != nil {
+	if c.vendors != nil && found.Evidence != nil {
+		if err := c.vendors.Apply(ctx, found.Evidence.Findings); err != nil {
 			return nil, err
-		}
-		if c.vendors != nil {
-			if err := c.vendors.Apply(ctx, found.Evidence.Findings); err != nil {
-				return nil, err
-			}
 		}
 	}
 	return &found, nil
+}
+
+// readEvidence puts the evidence on one image together, in its usual order.
+func (c *Catalog) readEvidence(ctx context.Context, tx store.Tx, state advisory.Snapshot, num int64, body []byte) (*verdict.Evidence, error) {
+	k := &known{}
+	if err := unpack(body, k); err != nil {
+		return nil, err
+	}
+	a, err := c.assemble(ctx, tx, state, map[int64]*known{num: k})
+	if err != nil {
+		return nil, err
+	}
+	ev := a.evidence(num, k)
+	inOrder(&ev)
+	return &ev, nil
 }
 
 // Images lists up to limit images after an ID, without their evidence.
@@ -237,7 +253,7 @@ func (c *Catalog) Images(ctx context.Context, after image.Digest, limit int) ([]
 			img, err := scanImage(r)
 			all = append(all, img)
 			return err
-		}, "SELECT "+imageColumns+" FROM catalog_image WHERE id > ? ORDER BY id LIMIT ?", string(after), limit)
+		}, "SELECT "+imageColumns+" FROM catalog_image i WHERE i.id > ? ORDER BY i.id LIMIT ?", string(after), limit)
 	})
 	return all, err
 }
@@ -245,7 +261,7 @@ func (c *Catalog) Images(ctx context.Context, after image.Digest, limit int) ([]
 // Known returns the IDs of all images that go by a digest: several where it is
 // the digest of an index; none where the server has never heard of it.
 func (c *Catalog) Known(ctx context.Context, digest image.Digest) ([]image.Digest, error) {
-	return c.digests(ctx, "SELECT id FROM catalog_image WHERE id = ? OR id IN (SELECT image FROM catalog_digest WHERE digest = ?) ORDER BY id", string(digest), string(digest))
+	return c.digests(ctx, "SELECT i.id FROM catalog_image i WHERE "+byDigest+" ORDER BY i.id", string(digest), string(digest))
 }
 
 // digests reads rows of one digest.
@@ -261,41 +277,4 @@ func (c *Catalog) digests(ctx context.Context, query string, args ...any) ([]ima
 		}, query, args...)
 	})
 	return all, err
-}
-
-// lookup is how many package names one query asks for.
-const lookup = 500
-
-// Holding returns the images that hold any of these packages, by ID. A feed's
-// first import names hundreds of thousands of packages.
-func (c *Catalog) Holding(ctx context.Context, keys []advisory.Key) ([]image.Digest, error) {
-	seen := map[image.Digest]bool{}
-	for chunk := range slices.Chunk(keys, lookup) {
-		if err := c.holding(ctx, chunk, seen); err != nil {
-			return nil, err
-		}
-	}
-	return slices.Sorted(maps.Keys(seen)), nil
-}
-
-// holding adds the images that hold any of a few packages to found.
-func (c *Catalog) holding(ctx context.Context, keys []advisory.Key, found map[image.Digest]bool) error {
-	wanted := map[advisory.Key]bool{}
-	names := make([]any, 0, lookup)
-	for _, key := range keys {
-		wanted[key] = true
-		names = append(names, key.Name)
-	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-	return c.store.View(ctx, func(tx store.Tx) error { // a second run finds the same, or more
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var key advisory.Key
-			var id string
-			err := r.Scan(&key.Ecosystem, &key.Name, &id)
-			if wanted[key] {
-				found[image.Digest(id)] = true
-			}
-			return err
-		}, "SELECT ecosystem, name, image FROM catalog_package WHERE name IN ("+marks+")", names...)
-	})
 }

@@ -4,32 +4,47 @@
 package catalog
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// pack makes a value small for its row: JSON, gzipped.
+// maxRow bounds one row, unpacked: far more than any image says.
+const maxRow = 512 << 20
+
+// packers are made once: both may be used by several goroutines.
+var (
+	packer   = sync.OnceValues(func() (*zstd.Encoder, error) { return zstd.NewWriter(nil) })
+	unpacker = sync.OnceValues(func() (*zstd.Decoder, error) {
+		return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxRow), zstd.WithDecoderConcurrency(0))
+	})
+)
+
+// pack makes a value small for its row: JSON, compressed, with a checksum.
 func pack(v any) ([]byte, error) {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(v); err != nil {
+	text, err := json.Marshal(v)
+	if err != nil {
 		return nil, fmt.Errorf("encode row: %w", err)
 	}
-	if err := z.Close(); err != nil {
+	return compress(text)
+}
+
+func compress(text []byte) ([]byte, error) {
+	z, err := packer()
+	if err != nil {
 		return nil, fmt.Errorf("compress row: %w", err)
 	}
-	return b.Bytes(), nil
+	return z.EncodeAll(text, make([]byte, 0, len(text)/3+64)), nil
 }
 
 func unpack(b []byte, v any) error {
-	z, err := gzip.NewReader(bytes.NewReader(b))
+	z, err := unpacker()
 	if err != nil {
 		return fmt.Errorf("decompress row: %w", err)
 	}
-	text, err := io.ReadAll(z) // to the end, where gzip's checksum is
+	text, err := z.DecodeAll(b, nil)
 	if err != nil {
 		return fmt.Errorf("decompress row: %w", err)
 	}

@@ -142,3 +142,32 @@ func see(seen *finding.Surroundings, s sighting) error {
 	}
 	return nil
 }
+
+// seenOf is Seen for many images.
+func (c *Catalog) seenOf(ctx context.Context, tx store.Tx, images map[int64]*known) (map[int64]finding.Surroundings, error) {
+	nums := map[string]int64{}
+	var ids []string
+	for num, k := range images {
+		nums[k.Evidence.Image.ID] = num
+		ids = append(ids, k.Evidence.Image.ID)
+	}
+	all := map[int64]finding.Surroundings{}
+	err := inChunks(ids, func(marks string, args []any) error {
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var id string
+			var s sighting
+			if err := r.Scan(&id, &s.kind, &s.what, &s.other); err != nil {
+				return err
+			}
+			seen := all[nums[id]]
+			err := see(&seen, s)
+			all[nums[id]] = seen
+			return err
+		}, "SELECT image, kind, what, other FROM catalog_seen WHERE last > ? AND image IN ("+marks+") ORDER BY kind, what, other",
+			append([]any{store.Millis(c.Now().Add(-seenFor))}, args...)...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what agents saw: %w", err)
+	}
+	return all, nil
+}

@@ -295,6 +295,6 @@ func (c *Catalog) Concerned(ctx context.Context, t verdict.Triage) ([]image.Dige
 // Standing returns the images that stand in a channel of a golden image ("":
 // any channel): by their IDs where known, else by the digest declared.
 func (c *Catalog) Standing(ctx context.Context, golden, channel string) ([]image.Digest, error) {
-	return c.digests(ctx, `SELECT DISTINCT COALESCE(d.image, c.digest) FROM catalog_channel c LEFT JOIN catalog_digest d ON d.digest = c.digest
-		WHERE c.golden = ? AND (? = '' OR c.channel = ?)`, golden, channel, channel)
+	return c.digests(ctx, `SELECT DISTINCT COALESCE(i.id, c.digest) FROM catalog_channel c LEFT JOIN catalog_digest d ON d.digest = c.digest
+		LEFT JOIN catalog_image i ON i.num = d.image WHERE c.golden = ? AND (? = '' OR c.channel = ?)`, golden, channel, channel)
 }

@@ -29,18 +29,12 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 	if img.Evidence != nil {
 		ev = *img.Evidence
 	}
-	var err error
-	if ev.Channels, err = c.Channels(ctx, img.ID); err != nil {
+	channels, err := c.Channels(ctx, img.ID)
+	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	if ev.Triage, err = c.triageOf(ctx, img.ID, ev.Channels, env.Name); err != nil {
+	if ev, err = c.stand(ctx, ev, channels, env.Name); err != nil {
 		return verdict.Verdict{}, err
-	}
-	if len(ev.Channels) > 0 {
-		ev.Image.Owner = ev.Channels[0].Owner
-		if g, err := c.Golden(ctx, ev.Channels[0].Golden); err == nil {
-			ev.Image.Contact = g.Contact
-		}
 	}
 	if img.Evidence == nil {
 		return verdict.Unseen(env, ev, now), nil
@@ -48,12 +42,32 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 	return verdict.Evaluate(env, ev, now), nil
 }
 
+// stand adds to evidence what depends on where the image stands: channels, their
+// owner, and the decisions on its findings.
+func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, channels []verdict.Channel, environment string) (verdict.Evidence, error) {
+	var err error
+	ev.Channels = channels
+	if ev.Triage, err = c.triageOf(ctx, image.Digest(ev.Image.ID), channels, environment); err != nil {
+		return ev, err
+	}
+	if len(channels) > 0 {
+		ev.Image.Owner = channels[0].Owner
+		if g, err := c.Golden(ctx, channels[0].Golden); err == nil {
+			ev.Image.Contact = g.Contact
+		}
+	}
+	return ev, nil
+}
+
+// numOf is the number of the image with an ID.
+const numOf = "(SELECT num FROM catalog_image WHERE id = ?)"
+
 // Turn is how often the verdict on a pair has become due or was kept; 0 where
 // nothing is kept. Read it before what the verdict is made from.
 func (c *Catalog) Turn(ctx context.Context, p Pair) (int64, error) {
 	var turn int64
 	err := c.store.View(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "SELECT turn FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment).Scan(&turn)
+		return tx.QueryRow(ctx, "SELECT turn FROM catalog_verdict WHERE image = "+numOf+" AND environment = ?", string(p.Image), p.Environment).Scan(&turn)
 	})
 	if errors.Is(err, store.ErrNoRows) {
 		return 0, nil
@@ -65,30 +79,53 @@ func (c *Catalog) Turn(ctx context.Context, p Pair) (int64, error) {
 // more until its time comes. Where something it rests on has changed since, or
 // another node has kept one, it keeps nothing and makes the pair due again.
 func (c *Catalog) Keep(ctx context.Context, v verdict.Verdict, turn int64) error {
-	body, err := pack(v)
-	if err != nil {
-		return err
-	}
-	return c.store.Update(ctx, func(tx store.Tx) error {
-		old, err := c.previous(ctx, tx, Pair{image.Digest(v.Image), v.Environment})
-		if err != nil {
+	return c.KeepAll(ctx, []Judged{{Pair: Pair{image.Digest(v.Image), v.Environment}, Turn: turn, Verdict: &v}})
+}
+
+// KeepAll is Keep for many, in one transaction.
+func (c *Catalog) KeepAll(ctx context.Context, all []Judged) error {
+	bodies := make([][]byte, len(all))
+	for i, j := range all {
+		var err error
+		if bodies[i], err = pack(j.Verdict); err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until, body) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (image, environment) DO UPDATE SET turn = excluded.turn, until = excluded.until, body = excluded.body
-				WHERE catalog_verdict.turn = excluded.turn - 1`,
-			v.Image, v.Environment, turn+1, store.Millis(v.Until), body)
-		switch {
-		case err == nil && n == 0:
-			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(c.Now()), v.Image, v.Environment)
-		case err == nil && c.OnKeep != nil:
-			err = c.OnKeep(ctx, tx, old, v)
-		}
-		if err != nil {
-			return fmt.Errorf("keep verdict: %w", err)
+	}
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		for i, j := range all {
+			if err := c.keep(ctx, tx, j, bodies[i]); err != nil {
+				return fmt.Errorf("keep verdict: %w", err)
+			}
 		}
 		return nil
 	})
+}
+
+func (c *Catalog) keep(ctx context.Context, tx store.Tx, j Judged, body []byte) error {
+	old, err := c.previous(ctx, tx, j.Pair)
+	if err != nil {
+		return err
+	}
+	v := *j.Verdict
+	var num int64
+	err = tx.QueryRow(ctx, "SELECT num FROM catalog_image WHERE id = ?", v.Image).Scan(&num)
+	if errors.Is(err, store.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until, body) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (image, environment) DO UPDATE SET turn = excluded.turn, until = excluded.until, body = excluded.body
+			WHERE catalog_verdict.turn = excluded.turn - 1`,
+		num, v.Environment, j.Turn+1, store.Millis(v.Until), body)
+	switch {
+	case err == nil && n == 0:
+		_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(c.Now()), num, v.Environment)
+	case err == nil && c.OnKeep != nil:
+		err = c.OnKeep(ctx, tx, old, v)
+	}
+	return err
 }
 
 // previous is the verdict kept on a pair, for OnKeep; nil where there is none, or
@@ -98,7 +135,7 @@ func (c *Catalog) previous(ctx context.Context, tx store.Tx, p Pair) (*verdict.V
 		return nil, nil
 	}
 	var body []byte
-	err := tx.QueryRow(ctx, "SELECT body FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment).Scan(&body)
+	err := tx.QueryRow(ctx, "SELECT body FROM catalog_verdict WHERE image = "+numOf+" AND environment = ?", string(p.Image), p.Environment).Scan(&body)
 	if errors.Is(err, store.ErrNoRows) || err == nil && body == nil {
 		return nil, nil
 	}
@@ -109,32 +146,87 @@ func (c *Catalog) previous(ctx context.Context, tx store.Tx, p Pair) (*verdict.V
 	return old, unpack(body, old)
 }
 
+// A verdict is kept, and made anew when what it rests on changes, for the pairs
+// that matter: an image in a channel with every environment, and whatever Watch was
+// asked for. All others are judged when somebody asks.
+
+// Watch has the verdict on a pair made and kept from now on, as part of the
+// transaction that makes it matter.
+func (c *Catalog) Watch(ctx context.Context, tx store.Tx, p Pair) error {
+	_, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until)
+		SELECT num, CAST(? AS TEXT), 1, CAST(? AS BIGINT) FROM catalog_image WHERE id = ?
+		ON CONFLICT (image, environment) DO UPDATE SET turn = catalog_verdict.turn + 1, until = excluded.until`,
+		p.Environment, store.Millis(c.Now()), string(p.Image))
+	if err != nil {
+		return fmt.Errorf("watch image: %w", err)
+	}
+	return nil
+}
+
+// watchStanding makes verdicts due for the images in channels which a condition
+// selects among image i, channel c and environment e.
+func (c *Catalog) watchStanding(ctx context.Context, tx store.Tx, condition string, args ...any) error {
+	_, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until)
+		SELECT DISTINCT i.num, e.name, 1, CAST(? AS BIGINT)
+		FROM catalog_image i JOIN catalog_digest d ON d.image = i.num JOIN catalog_channel c ON c.digest = d.digest, catalog_environment e
+		WHERE i.state = 'known' AND `+condition+`
+		ON CONFLICT (image, environment) DO UPDATE SET turn = catalog_verdict.turn + 1, until = excluded.until`,
+		append([]any{store.Millis(c.Now())}, args...)...)
+	if err != nil {
+		return fmt.Errorf("make verdicts due: %w", err)
+	}
+	return nil
+}
+
 // touch makes the verdicts on an image due, in the transaction that changes what
 // they rest on: no crash can lose that.
 func (c *Catalog) touch(ctx context.Context, tx store.Tx, digest image.Digest) error {
-	_, err := tx.Exec(ctx, `UPDATE catalog_verdict SET turn = turn + 1, until = ? WHERE image = ? OR image IN (SELECT image FROM catalog_digest WHERE digest = ?)`,
-		store.Millis(c.Now()), string(digest), string(digest))
-	if err != nil {
-		return fmt.Errorf("make verdicts due: %w", err)
+	var nums []int64
+	err := store.Each(ctx, tx, func(r store.Row) error {
+		var num int64
+		err := r.Scan(&num)
+		nums = append(nums, num)
+		return err
+	}, "SELECT i.num FROM catalog_image i WHERE "+byDigest, string(digest), string(digest))
+	for _, num := range nums {
+		if err == nil {
+			err = c.touchNum(ctx, tx, num)
+		}
 	}
-	return nil
+	return err
 }
 
-// touchAll makes a verdict on every known image due in one environment.
+func (c *Catalog) touchNum(ctx context.Context, tx store.Tx, num int64) error {
+	if err := c.due(ctx, tx, []int64{num}); err != nil {
+		return err
+	}
+	return c.watchStanding(ctx, tx, "i.num = ?", num)
+}
+
+// due makes the verdicts due that are kept on images, by their numbers.
+func (c *Catalog) due(ctx context.Context, tx store.Tx, nums []int64) error {
+	return inChunks(nums, func(marks string, args []any) error {
+		_, err := tx.Exec(ctx, "UPDATE catalog_verdict SET turn = turn + 1, until = ? WHERE image IN ("+marks+")",
+			append([]any{store.Millis(c.Now())}, args...)...)
+		if err != nil {
+			return fmt.Errorf("make verdicts due: %w", err)
+		}
+		return nil
+	})
+}
+
+// touchAll makes the verdicts in one environment due.
 func (c *Catalog) touchAll(ctx context.Context, tx store.Tx, environment string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO catalog_verdict (image, environment, turn, until)
-		SELECT id, CAST(? AS TEXT), 1, CAST(? AS BIGINT) FROM catalog_image WHERE state = 'known'
-		ON CONFLICT (image, environment) DO UPDATE SET turn = catalog_verdict.turn + 1, until = excluded.until`,
-		environment, store.Millis(c.Now()))
-	if err != nil {
+	if _, err := tx.Exec(ctx, "UPDATE catalog_verdict SET turn = turn + 1, until = ? WHERE environment = ?", store.Millis(c.Now()), environment); err != nil {
 		return fmt.Errorf("make verdicts due: %w", err)
 	}
-	return nil
+	return c.watchStanding(ctx, tx, "e.name = ?", environment)
 }
 
-// Forget drops the verdict on a pair that is no more.
-func (c *Catalog) Forget(ctx context.Context, p Pair) error {
-	return c.exec(ctx, "DELETE FROM catalog_verdict WHERE image = ? AND environment = ?", string(p.Image), p.Environment)
+// Forget drops the verdict on a pair that matters no more, judged at a turn: one
+// that somebody watches since stays.
+func (c *Catalog) Forget(ctx context.Context, p Pair, turn int64) error {
+	return c.exec(ctx, "DELETE FROM catalog_verdict WHERE image = "+numOf+" AND environment = ? AND turn = ?", string(p.Image), p.Environment, turn)
 }
 
 // Channels returns the places of golden images an image stands in.
@@ -143,23 +235,32 @@ func (c *Catalog) Channels(ctx context.Context, id image.Digest) ([]verdict.Chan
 	err := c.store.View(ctx, func(tx store.Tx) error {
 		all = []verdict.Channel{}
 		return store.Each(ctx, tx, func(r store.Row) error {
-			var ch verdict.Channel
-			var since int64
-			var body string
-			if err := r.Scan(&ch.Golden, &ch.Name, &since, &body); err != nil {
+			ch, err := scanChannel(r)
+			if err != nil {
 				return err
 			}
-			var g Golden
-			if err := json.Unmarshal([]byte(body), &g); err != nil {
-				return fmt.Errorf("decode golden image: %w", err)
-			}
-			ch.Since, ch.Owner = store.Time(since), g.Owner
 			all = append(all, ch)
 			return nil
 		}, `SELECT c.golden, c.channel, c.since, g.body FROM catalog_channel c JOIN catalog_golden g ON g.name = c.golden
-			WHERE c.digest = ? OR c.digest IN (SELECT digest FROM catalog_digest WHERE image = ?) ORDER BY c.golden, c.channel`, string(id), string(id))
+			WHERE c.digest = ? OR c.digest IN (SELECT digest FROM catalog_digest WHERE image = `+numOf+`) ORDER BY c.golden, c.channel`, string(id), string(id))
 	})
 	return all, err
+}
+
+// scanChannel reads golden, channel, since and the golden image's body.
+func scanChannel(r store.Row, before ...any) (verdict.Channel, error) {
+	var ch verdict.Channel
+	var since int64
+	var body string
+	if err := r.Scan(append(before, &ch.Golden, &ch.Name, &since, &body)...); err != nil {
+		return ch, err
+	}
+	var g Golden
+	if err := json.Unmarshal([]byte(body), &g); err != nil {
+		return ch, fmt.Errorf("decode golden image: %w", err)
+	}
+	ch.Since, ch.Owner = store.Time(since), g.Owner
+	return ch, nil
 }
 
 // claim is for how long a due verdict is one node's to make.
@@ -175,18 +276,21 @@ func (c *Catalog) Due(ctx context.Context, environment string, now time.Time, li
 	var due []Pair
 	err := c.store.Update(ctx, func(tx store.Tx) error {
 		due = nil
+		var nums []int64
 		err := store.Each(ctx, tx, func(r store.Row) error {
+			var num int64
 			var id, env string
-			err := r.Scan(&id, &env)
-			due = append(due, Pair{image.Digest(id), env})
+			err := r.Scan(&num, &id, &env)
+			due, nums = append(due, Pair{image.Digest(id), env}), append(nums, num)
 			return err
-		}, "SELECT image, environment FROM catalog_verdict WHERE until > 0 AND until <= ? AND (? = '' OR environment = ?) ORDER BY until, image LIMIT ?",
+		}, `SELECT i.num, i.id, v.environment FROM catalog_verdict v JOIN catalog_image i ON i.num = v.image
+			WHERE v.until > 0 AND v.until <= ? AND (? = '' OR v.environment = ?) ORDER BY v.until, v.image LIMIT ?`,
 			store.Millis(now), environment, environment, limit)
-		for _, p := range due {
+		for i, p := range due {
 			if err != nil {
 				break
 			}
-			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(now.Add(claim)), string(p.Image), p.Environment)
+			_, err = tx.Exec(ctx, "UPDATE catalog_verdict SET until = ? WHERE image = ? AND environment = ?", store.Millis(now.Add(claim)), nums[i], p.Environment)
 		}
 		return err
 	})
@@ -200,7 +304,7 @@ func (c *Catalog) Due(ctx context.Context, environment string, now time.Time, li
 func (c *Catalog) anyDue(ctx context.Context, now time.Time) (bool, error) {
 	n := 0
 	err := c.store.View(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM catalog_verdict WHERE until > 0 AND until <= ?", store.Millis(now)).Scan(&n)
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_verdict WHERE until > 0 AND until <= ? LIMIT 1) AS due", store.Millis(now)).Scan(&n)
 	})
 	return n > 0, err
 }
@@ -221,7 +325,7 @@ func (c *Catalog) Verdicts(ctx context.Context, id image.Digest) ([]verdict.Verd
 			}
 			all = append(all, v)
 			return nil
-		}, "SELECT body FROM catalog_verdict WHERE image = ? AND body IS NOT NULL ORDER BY environment", string(id))
+		}, "SELECT body FROM catalog_verdict WHERE image = "+numOf+" AND body IS NOT NULL ORDER BY environment", string(id))
 	})
 	return all, err
 }

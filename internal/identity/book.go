@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/store"
 )
@@ -31,7 +32,12 @@ const (
 )
 
 func (s *Service) insert(ctx context.Context, in *Instance) error {
-	err := s.o.Store.Update(ctx, func(tx store.Tx) error { return s.write(ctx, tx, in, quietly) })
+	err := s.o.Store.Update(ctx, func(tx store.Tx) error {
+		if err := s.o.Catalog.Watch(ctx, tx, catalog.Pair{Image: in.Image, Environment: in.Environment}); err != nil {
+			return err
+		}
+		return s.write(ctx, tx, in, quietly)
+	})
 	if err == nil {
 		s.announce()
 	}

@@ -110,7 +110,6 @@ type Options struct {
 	Authority func(ctx context.Context) (*ca.Authority, error)
 	Tokens    Tokens
 	Record    func(ctx context.Context, e Event) error
-	Rematch   func(ctx context.Context, ev verdict.Evidence) (verdict.Evidence, error)
 	Sealed    func() bool
 	TTL       time.Duration // of certificates and tokens; default 10 minutes
 	Log       *slog.Logger

@@ -13,6 +13,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/attest"
 	"github.com/goldkeep/goldkeep/internal/ca"
 	"github.com/goldkeep/goldkeep/internal/catalog"
+	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
@@ -150,7 +151,10 @@ func TestAPlainProcessIsAnArtifact(t *testing.T) {
 	w.golden("program")
 	ev := attest.Evidence{Kind: attest.KindProcess, Executable: string(digest("program")), Program: "program", Node: "web-1"}
 	refusal(t, second(w.Admit(t.Context(), ev, request())), "has never been seen")
-	known := verdict.Evidence{Image: verdict.Image{ID: ev.Executable, Kind: "artifact"}, Snapshot: "s", SnapshotAt: w.st.Now()}
+	known := verdict.Evidence{
+		Image:      verdict.Image{ID: ev.Executable, Kind: "artifact"},
+		Components: []component.Component{{Ecosystem: "Go", Name: "example.com/program", Version: "v1.0.0", PURL: "pkg:golang/example.com/program@1.0.0"}},
+	}
 	ok(t, w.catalog.Learn(t.Context(), &image.Image{ID: digest("program")}, known))
 	must(w.Admit(t.Context(), ev, request()))(t)
 }

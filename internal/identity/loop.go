@@ -7,8 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
@@ -16,37 +21,37 @@ import (
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
-// Rematched looks again at images whose packages an advisory feed has touched:
-// new findings, new verdicts, and whatever follows for their instances. It goes on
-// after an error and returns them all.
-func (s *Service) Rematched(ctx context.Context, ids []image.Digest) error {
-	var errs []error
-	for _, id := range ids {
-		if err := s.rematch(ctx, id); err != nil {
-			errs = append(errs, fmt.Errorf("match image %s again: %w", id, err))
-		}
+// Refresh draws the consequences of changed advisories: new findings where there
+// are any, new verdicts on the images concerned, and whatever follows for their
+// instances. It returns how many images something else was found in. What is to be
+// judged is durable before anything is acted on: what an error or a crash leaves
+// undone is done by Step.
+func (s *Service) Refresh(ctx context.Context, keys []advisory.Key) (images int, err error) {
+	refreshed, err := s.o.Catalog.Refresh(ctx, keys)
+	if err != nil {
+		return 0, err
 	}
-	return errors.Join(append(errs, s.Reconcile(ctx, ids))...)
+	return refreshed.Images, s.drain(ctx)
 }
 
-// rematch finds new findings for an image's old contents. Where somebody learns
-// of it at the same time, it starts again.
-func (s *Service) rematch(ctx context.Context, id image.Digest) error {
-	const tries = 5
-	for try := 1; ; try++ {
-		img, err := s.o.Catalog.Find(ctx, id)
-		if err != nil || img.Evidence == nil {
-			return err
-		}
-		ev, err := s.o.Rematch(ctx, *img.Evidence)
-		if err != nil {
-			return err
-		}
-		err = s.o.Catalog.Relearn(ctx, img, ev)
-		if try == tries || !fault.Is(err, fault.Conflict) {
-			return err
-		}
+// drain does all that is due now, on all processors.
+func (s *Service) drain(ctx context.Context) error {
+	workers := make([]error, runtime.GOMAXPROCS(0))
+	var wait sync.WaitGroup
+	for i := range workers {
+		wait.Go(func() {
+			for {
+				due, err := s.o.Catalog.Due(ctx, "", s.o.Store.Now(), batch)
+				workers[i] = errors.Join(workers[i], err)
+				if err != nil || len(due) == 0 {
+					return
+				}
+				workers[i] = errors.Join(workers[i], s.reconcile(ctx, due))
+			}
+		})
 	}
+	wait.Wait()
+	return errors.Join(workers...)
 }
 
 // Reconcile judges images, named by any of their digests, again in every
@@ -61,16 +66,17 @@ func (s *Service) Reconcile(ctx context.Context, digests []image.Digest) error {
 		return err
 	}
 	var errs []error
+	var pairs []catalog.Pair
 	for _, digest := range digests {
 		ids, err := s.o.Catalog.Known(ctx, digest) // none: declared in a channel, never seen
 		errs = append(errs, err)
 		for _, id := range ids {
 			for _, env := range envs {
-				errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: id, Environment: env.Name}))
+				pairs = append(pairs, catalog.Pair{Image: id, Environment: env.Name})
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.reconcile(ctx, pairs))...)
 }
 
 // atOnce is how many images ReconcileAll judges before it returns, beyond those
@@ -85,20 +91,15 @@ func (s *Service) ReconcileAll(ctx context.Context, environment string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	var last image.Digest
+	var pairs []catalog.Pair
 	for _, in := range running {
-		if in.Image != last {
-			last = in.Image
-			errs = append(errs, s.reconcile(ctx, catalog.Pair{Image: in.Image, Environment: environment}))
+		if p := (catalog.Pair{Image: in.Image, Environment: environment}); len(pairs) == 0 || p != pairs[len(pairs)-1] {
+			pairs = append(pairs, p)
 		}
 	}
+	errs := []error{s.reconcile(ctx, pairs)}
 	due, err := s.o.Catalog.Due(ctx, environment, s.o.Store.Now(), atOnce)
-	errs = append(errs, err)
-	for _, p := range due {
-		errs = append(errs, s.reconcile(ctx, p))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err, s.reconcile(ctx, due))...)
 }
 
 // ReconcileWorkload looks again at the instances of a workload that was changed or
@@ -119,32 +120,61 @@ func (s *Service) ReconcileWorkload(ctx context.Context, name string) error {
 	return errors.Join(errs...)
 }
 
-// reconcile judges one image in one environment, acts on its instances there, and
-// only then keeps the verdict: what a crash or an error leaves undone stays due.
-func (s *Service) reconcile(ctx context.Context, p catalog.Pair) error {
-	turn, err := s.o.Catalog.Turn(ctx, p)
+// reconcile judges images in environments, acts on their instances there, and only
+// then keeps the verdicts: what a crash or an error leaves undone stays due.
+func (s *Service) reconcile(ctx context.Context, pairs []catalog.Pair) error {
+	var errs []error
+	for some := range slices.Chunk(pairs, batch) {
+		errs = append(errs, s.reconcileSome(ctx, some))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) reconcileSome(ctx context.Context, pairs []catalog.Pair) error {
+	judged, err := s.o.Catalog.JudgeAll(ctx, pairs, s.o.Store.Now())
 	if err != nil {
 		return err
 	}
-	v, err := s.verdict(ctx, p)
-	if err != nil {
-		return err
-	}
-	running, err := s.instances(ctx, "image = ? AND environment = ? AND state IN ('active', 'warned') ORDER BY revision", string(p.Image), p.Environment)
+	running, err := s.runningOf(ctx, pairs)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, in := range running {
-		errs = append(errs, s.act(ctx, in, v))
+	var keep []catalog.Judged
+	for _, j := range judged {
+		failed := false
+		for _, in := range running[j.Pair] {
+			err := s.act(ctx, in, j.Verdict)
+			errs, failed = append(errs, err), failed || err != nil
+		}
+		switch {
+		case failed:
+		case j.Verdict == nil, !j.Standing && len(running[j.Pair]) == 0:
+			errs = append(errs, s.o.Catalog.Forget(ctx, j.Pair, j.Turn))
+		default:
+			keep = append(keep, j)
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	if len(keep) > 0 {
+		errs = append(errs, s.o.Catalog.KeepAll(ctx, keep))
 	}
-	if v == nil {
-		return s.o.Catalog.Forget(ctx, p)
+	return errors.Join(errs...)
+}
+
+// runningOf returns the instances of pairs.
+func (s *Service) runningOf(ctx context.Context, pairs []catalog.Pair) (map[catalog.Pair][]Instance, error) {
+	args := make([]any, batch)
+	for i := range args {
+		args[i] = string(pairs[min(i, len(pairs)-1)].Image)
 	}
-	return s.o.Catalog.Keep(ctx, *v, turn)
+	marks := strings.TrimSuffix(strings.Repeat("?,", batch), ",")
+	found, err := s.instances(ctx, "image IN ("+marks+") AND state IN ('active', 'warned') ORDER BY revision", args...)
+	running := map[catalog.Pair][]Instance{}
+	for _, in := range found {
+		p := catalog.Pair{Image: in.Image, Environment: in.Environment}
+		running[p] = append(running[p], in)
+	}
+	return running, err
 }
 
 // verdict judges an image in an environment; nil where one of them is no more, or
@@ -316,10 +346,7 @@ const (
 func (s *Service) Step(ctx context.Context) error {
 	now := s.o.Store.Now()
 	due, err := s.o.Catalog.Due(ctx, "", now, batch)
-	errs := []error{err}
-	for _, p := range due {
-		errs = append(errs, s.reconcile(ctx, p))
-	}
+	errs := []error{err, s.reconcile(ctx, due)}
 	if !s.o.Sealed() {
 		errs = append(errs, s.finish(ctx, now), s.expire(ctx, now), s.publish(ctx), s.forget(ctx, now.Add(-memory), batch))
 	}

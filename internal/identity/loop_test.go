@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
@@ -264,9 +265,12 @@ func TestReconcileAllReachesEveryImage(t *testing.T) {
 		w := newWorld(t, st)
 		w.story(strict)
 		names := []string{"a", "b", "c", "app"}
+		channels := map[string]image.Digest{}
 		for _, name := range names {
 			w.learn(name)
+			channels[name] = digest(name)
 		}
+		must(w.catalog.PutGolden(t.Context(), catalog.Golden{Name: "line", Owner: "team", Channels: channels}))(t)
 		w.rules(graceful)
 		ok(t, w.ReconcileAll(t.Context(), "prod"))
 		for _, name := range names {

@@ -131,9 +131,6 @@ func (w *world) service() *identity.Service {
 		Authority: func(ctx context.Context) (*ca.Authority, error) {
 			return ca.Open(ctx, w.barrier.Space().Sub("ca"), "test.local")
 		},
-		Rematch: func(ctx context.Context, ev verdict.Evidence) (verdict.Evidence, error) {
-			return scan.Rematch(ctx, ev, w.advisories, w.st.Now())
-		},
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}))(w.t)
 }
@@ -295,11 +292,11 @@ func (w *world) feed(id, module string) error {
 	ok(w.t, err)
 	ok(w.t, z.Close())
 	change := must(w.advisories.Import(context.Background(), "Go", bytes.NewReader(body.Bytes()), int64(body.Len()), nil))(w.t)
-	ids := must(w.catalog.Holding(context.Background(), change.Keys))(w.t)
 	if w.Service == nil {
 		return nil
 	}
-	return w.Rematched(context.Background(), ids)
+	_, err = w.Refresh(context.Background(), change.Keys)
+	return err
 }
 
 // evidence is what an honest agent says about a container of an image.

@@ -78,8 +78,13 @@ func Rematch(ctx context.Context, ev verdict.Evidence, idx Advisories, now time.
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
 	ev.Findings = finding.Place(ev.Findings, finding.Surroundings{Exposed: ev.Image.Ports})
-	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = snapshot.ID, lastSync(snapshot), partialFeeds(snapshot, ev.Components)
-	return ev, nil
+	return Stamp(ev, snapshot), nil
+}
+
+// Stamp names in evidence the state of the advisories it was matched with.
+func Stamp(ev verdict.Evidence, s advisory.Snapshot) verdict.Evidence {
+	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = s.ID, lastSync(s), partialFeeds(s, ev.Components)
+	return ev
 }
 
 // Inventory is the part of evidence that was read from the image.
@@ -103,6 +108,9 @@ func lastSync(s advisory.Snapshot) time.Time {
 // partialFeeds tells which feeds of the components' ecosystems, and which of those
 // that speak of all (kev, epss), are in the database in part only.
 func partialFeeds(s advisory.Snapshot, components []component.Component) []string {
+	if !slices.ContainsFunc(s.Feeds, func(f advisory.FeedState) bool { return f.Bad.Count > 0 }) {
+		return nil
+	}
 	families := map[string]bool{}
 	for _, c := range components {
 		families[advisory.Family(c.Ecosystem)] = true

@@ -223,6 +223,9 @@ func (s *Server) settleFeeds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.identity.Refresh(ctx, nil); err != nil && ctx.Err() == nil {
+		s.log.Error("settle what a crash left", "error", err)
+	}
 	for _, change := range changes {
 		if _, err := s.api.Settle(ctx, change); err != nil && ctx.Err() == nil {
 			s.log.Error("settle advisory feed", "feed", change.Feed, "error", err)

@@ -189,13 +189,9 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	}
 	s.identity, err = identity.New(ctx, identity.Options{
 		Store: s.store, Catalog: s.catalog, Workloads: s.workloads, Authority: s.workloadAuthority, Tokens: instanceTokens{s.tokens},
-		Record: s.record, Rematch: s.rematch, Sealed: s.barrier.Sealed, TTL: s.config.ttl(), Log: s.log,
+		Record: s.record, Sealed: s.barrier.Sealed, TTL: s.config.ttl(), Log: s.log,
 	})
 	return err
-}
-
-func (s *Server) rematch(ctx context.Context, ev verdict.Evidence) (verdict.Evidence, error) {
-	return scan.Rematch(ctx, ev, s.advisory, s.store.Now())
 }
 
 func (s *Server) scan(ctx context.Context, img *image.Image) (verdict.Evidence, error) {

@@ -1,0 +1,236 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/advisory"
+	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/store"
+)
+
+// Refreshed tells what followed from changed advisories.
+type Refreshed struct {
+	Matched int // parts looked at again
+	Changed int // parts in which something else was found
+	Images  int // images that hold one of these
+}
+
+// refreshBatch is how many parts are matched and written at once.
+const refreshBatch = 256
+
+// Refresh matches again whatever holds one of these packages, and what was kept
+// just before a crash. Where something else is found, the verdicts kept on the
+// images concerned are due in the same transaction, and on no others. It may be
+// interrupted and called again, and by several nodes at once: what was done is not
+// done twice.
+func (c *Catalog) Refresh(ctx context.Context, keys []advisory.Key) (Refreshed, error) {
+	touched, err := c.touchedParts(ctx, keys)
+	if err != nil {
+		return Refreshed{}, err
+	}
+	matcher, err := finding.NewMatcher(ctx, c.advisories, c.Now())
+	if err != nil {
+		return Refreshed{}, err
+	}
+	r := &refresh{c: c, matcher: matcher, touched: touched}
+	todo := slices.Sorted(maps.Keys(touched))
+	for len(todo) > 0 {
+		batch := todo[:min(len(todo), refreshBatch)]
+		late, err := r.batch(ctx, batch)
+		if err != nil {
+			return Refreshed{}, fmt.Errorf("match again: %w", err)
+		}
+		todo = append(todo[len(batch):], late...)
+	}
+	return r.done(ctx, len(touched))
+}
+
+// touchedParts finds the parts a change concerns, with the packages whose
+// advisories changed; nil stands for all packages of the part.
+func (c *Catalog) touchedParts(ctx context.Context, keys []advisory.Key) (map[int64]map[advisory.Key]bool, error) {
+	covered, err := c.advisories.Covered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	touched := map[int64]map[advisory.Key]bool{}
+	err = c.store.View(ctx, func(tx store.Tx) error { // a second run finds the same, or more
+		if err := eachContaining(ctx, tx, keys, func(part int64, key advisory.Key) {
+			if touched[part] == nil {
+				touched[part] = map[advisory.Key]bool{}
+			}
+			touched[part][key] = true
+		}); err != nil {
+			return err
+		}
+		// A feed for an ecosystem nobody could speak for may know nothing of a
+		// package, and yet say more than nobody.
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var num, fresh int64
+			var uncovered string
+			err := r.Scan(&num, &uncovered, &fresh)
+			if fresh == 1 || slices.ContainsFunc(strings.Split(uncovered, "\n"), func(eco string) bool { return covered[eco] }) {
+				touched[num] = nil
+			}
+			return err
+		}, "SELECT num, uncovered, fresh FROM catalog_part WHERE uncovered <> '' UNION SELECT num, uncovered, fresh FROM catalog_part WHERE fresh = 1")
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find what is touched: %w", err)
+	}
+	return touched, nil
+}
+
+// eachContaining calls found for every part that contains one of the packages.
+func eachContaining(ctx context.Context, tx store.Tx, keys []advisory.Key, found func(part int64, key advisory.Key)) error {
+	wanted := map[advisory.Key]bool{}
+	names := make([]string, 0, len(keys))
+	for _, k := range keys {
+		wanted[k] = true
+		names = append(names, k.Name)
+	}
+	packages := map[int64]advisory.Key{}
+	slices.Sort(names)
+	err := inChunks(slices.Compact(names), func(marks string, args []any) error {
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var num int64
+			var key advisory.Key
+			err := r.Scan(&num, &key.Ecosystem, &key.Name)
+			if wanted[key] {
+				packages[num] = key
+			}
+			return err
+		}, "SELECT num, ecosystem, name FROM catalog_package WHERE name IN ("+marks+")", args...)
+	})
+	if err != nil {
+		return err
+	}
+	return inChunks(slices.Sorted(maps.Keys(packages)), func(marks string, args []any) error {
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var pkg, part int64
+			err := r.Scan(&pkg, &part)
+			found(part, packages[pkg])
+			return err
+		}, "SELECT package, part FROM catalog_contains WHERE package IN ("+marks+")", args...)
+	})
+}
+
+// refresh is one Refresh under way.
+type refresh struct {
+	c       *Catalog
+	matcher *finding.Matcher
+	touched map[int64]map[advisory.Key]bool
+	changed []int64
+}
+
+// renewed is a part in which something else was found.
+type renewed struct {
+	*part
+	result
+}
+
+// batch matches some parts again and writes what changed. It returns those that
+// somebody else has written meanwhile.
+func (r *refresh) batch(ctx context.Context, nums []int64) (late []int64, err error) {
+	var parts map[int64]*part
+	marks := map[int64]string{}
+	// The parts are read before the advisories: should another node know newer ones,
+	// its version of the part is newer too.
+	err = r.c.store.View(ctx, func(tx store.Tx) error {
+		if parts, err = r.c.loadParts(ctx, tx, nums); err != nil {
+			return err
+		}
+		return eachMark(ctx, tx, nums, marks)
+	})
+	if err != nil {
+		return nil, err
+	}
+	old := make([]finding.Old, 0, len(nums))
+	for _, num := range nums {
+		p := parts[num]
+		old = append(old, finding.Old{Part: p.content.Part, Matched: p.found, Touched: r.touched[num]})
+	}
+	found, err := r.matcher.Match(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	var changed []renewed
+	for i, num := range nums {
+		res, err := newResult(found[i])
+		if err != nil {
+			return nil, err
+		}
+		if res.mark != marks[num] {
+			changed = append(changed, renewed{parts[num], res})
+		}
+	}
+	return r.write(ctx, nums, changed)
+}
+
+// eachMark reads the marks of parts that need no looking at beyond them.
+func eachMark(ctx context.Context, tx store.Tx, nums []int64, marks map[int64]string) error {
+	return inChunks(nums, func(in string, args []any) error {
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var num int64
+			var mark string
+			err := r.Scan(&num, &mark)
+			marks[num] = mark
+			return err
+		}, "SELECT num, mark FROM catalog_part WHERE num IN ("+in+")", args...)
+	})
+}
+
+// write keeps what was found and makes the verdicts that rest on it due.
+func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (late []int64, err error) {
+	var written []int64
+	err = r.c.store.Update(ctx, func(tx store.Tx) error {
+		late, written = nil, nil
+		for _, p := range changed {
+			n, err := tx.Exec(ctx, "UPDATE catalog_part SET version = version + 1, mark = ?, found = ?, uncovered = ? WHERE num = ? AND version = ?",
+				p.mark, p.body, strings.Join(p.result.found.Uncovered, "\n"), p.num, p.version)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				late = append(late, p.num)
+				continue
+			}
+			written = append(written, p.num)
+			if err := indexHits(ctx, tx, p.num, p.part.found, p.result.found); err != nil {
+				return err
+			}
+		}
+		for _, num := range nums {
+			if r.touched[num] != nil || slices.Contains(late, num) {
+				continue
+			}
+			if _, err := tx.Exec(ctx, "UPDATE catalog_part SET fresh = 0 WHERE num = ? AND fresh = 1", num); err != nil {
+				return err
+			}
+		}
+		images, err := holders(ctx, tx, written)
+		if err != nil {
+			return err
+		}
+		return r.c.due(ctx, tx, images)
+	})
+	r.changed = append(r.changed, written...)
+	return late, err
+}
+
+// done counts.
+func (r *refresh) done(ctx context.Context, matched int) (Refreshed, error) {
+	out := Refreshed{Matched: matched, Changed: len(r.changed)}
+	err := r.c.store.View(ctx, func(tx store.Tx) error {
+		images, err := holders(ctx, tx, r.changed)
+		out.Images = len(images)
+		return err
+	})
+	return out, err
+}
