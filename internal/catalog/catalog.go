@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -60,10 +60,9 @@ type Catalog struct {
 	// nil where no verdict was kept before.
 	OnKeep func(ctx context.Context, tx store.Tx, old *verdict.Verdict, kept verdict.Verdict) error
 
-	store      store.Store
-	advisories *advisory.Index
-	vendors    Vendors // nil: none
-	parts      partCache
+	store   store.Store
+	fleet   *fleet.Fleet
+	vendors Vendors // nil: none
 
 	mu       sync.Mutex
 	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
@@ -87,27 +86,6 @@ CREATE INDEX catalog_image_state ON catalog_image (state) WHERE state <> 'known'
 CREATE INDEX catalog_image_chain ON catalog_image (chain) WHERE chain <> '';
 CREATE TABLE catalog_digest (digest TEXT NOT NULL, image BIGINT NOT NULL, PRIMARY KEY (digest, image));
 CREATE INDEX catalog_digest_image ON catalog_digest (image);
-CREATE TABLE catalog_part (
-	num INTEGER PRIMARY KEY,
-	hash TEXT NOT NULL UNIQUE,
-	version BIGINT NOT NULL,
-	body BLOB NOT NULL,
-	mark TEXT NOT NULL,
-	found BLOB NOT NULL,
-	uncovered TEXT NOT NULL,
-	fresh BIGINT NOT NULL
-);
-CREATE INDEX catalog_part_uncovered ON catalog_part (uncovered) WHERE uncovered <> '';
-CREATE INDEX catalog_part_fresh ON catalog_part (num) WHERE fresh = 1;
-CREATE TABLE catalog_package (num INTEGER PRIMARY KEY, ecosystem TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (name, ecosystem));
-CREATE TABLE catalog_contains (package BIGINT NOT NULL, part BIGINT NOT NULL, PRIMARY KEY (package, part));
-CREATE TABLE catalog_holder (part BIGINT NOT NULL, chunk BIGINT NOT NULL, images BLOB NOT NULL, PRIMARY KEY (part, chunk));
-CREATE TABLE catalog_flaw (
-	num INTEGER PRIMARY KEY, id TEXT NOT NULL, ecosystem TEXT NOT NULL, package TEXT NOT NULL, names TEXT NOT NULL
-);
-CREATE INDEX catalog_flaw_id ON catalog_flaw (id);
-CREATE TABLE catalog_flaw_name (name TEXT NOT NULL, flaw BIGINT NOT NULL, PRIMARY KEY (name, flaw));
-CREATE TABLE catalog_hit (flaw BIGINT NOT NULL, part BIGINT NOT NULL, version TEXT NOT NULL, PRIMARY KEY (flaw, part));
 CREATE TABLE catalog_environment (name TEXT PRIMARY KEY, protect BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE catalog_golden (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE catalog_channel (
@@ -147,11 +125,11 @@ func New(ctx context.Context, st store.Store) (*Catalog, error) {
 	if err := st.Migrate(ctx, "catalog", steps); err != nil {
 		return nil, err
 	}
-	idx := advisory.New(st)
-	if err := idx.Migrate(ctx); err != nil {
+	parts, err := fleet.New(ctx, st)
+	if err != nil {
 		return nil, err
 	}
-	return &Catalog{store: st, advisories: idx, compiled: map[string]*verdict.Environment{}}, nil
+	return &Catalog{store: st, fleet: parts, compiled: map[string]*verdict.Environment{}}, nil
 }
 
 // Vendors says what vendors say of findings; *vex.Book is one.

@@ -98,7 +98,7 @@ func TestWhatLayersShareIsKeptOnceAndFoundAsAWhole(t *testing.T) {
 			"two": learnLayered(t, c, "two", "sys", "mid", "example.com/x", "example.com/y"), // rebuilt: another layer, the same packages
 			"six": learnLayered(t, c, "six", "sys", "mid", "example.com/z"),
 		}
-		if n := count(t, st, "catalog_part"); n != 4 {
+		if n := count(t, st, "fleet_part"); n != 4 {
 			t.Errorf("%d parts are kept, want 4: the system's, the middle's and two of their own", n)
 		}
 		for name, ev := range told {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,6 +15,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -30,7 +32,7 @@ func (c *Catalog) Get(ctx context.Context, diff image.Digest) (*component.LayerR
 		return nil, false
 	}
 	report := &component.LayerReport{}
-	if unpack(body, report) != nil || report.Version != component.ReportVersion {
+	if store.Unpack(body, report) != nil || report.Version != component.ReportVersion {
 		return nil, false
 	}
 	return report, true
@@ -38,7 +40,7 @@ func (c *Catalog) Get(ctx context.Context, diff image.Digest) (*component.LayerR
 
 // Put keeps the report on a layer.
 func (c *Catalog) Put(ctx context.Context, diff image.Digest, report *component.LayerReport) error {
-	body, err := pack(report)
+	body, err := store.Pack(report)
 	if err != nil {
 		return err
 	}
@@ -68,7 +70,7 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 			return fault.New(fault.TooLarge, "%d images are wanted already and nobody has brought them", wanted).
 				WithHint("bring this one with: goldkeep image add IMAGE")
 		}
-		num, err := next(ctx, tx, "catalog_image")
+		num, err := nextImage(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -81,7 +83,7 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 // Fail notes that an image could not be scanned, and when. Evidence from before stays.
 func (c *Catalog) Fail(ctx context.Context, id image.Digest, name, reason string) error {
 	return c.store.Update(ctx, func(tx store.Tx) error {
-		num, err := next(ctx, tx, "catalog_image")
+		num, err := nextImage(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -115,7 +117,7 @@ func called(name string) string {
 type known struct {
 	Evidence verdict.Evidence `json:"evidence"` // what is the image's own: no components, no findings, the config's facts
 	Layers   []image.Digest   `json:"layers"`   // DiffIDs, lowest first
-	Parts    []placed         `json:"parts"`
+	Parts    []fleet.Placed   `json:"parts"`
 }
 
 // Learn keeps the evidence on an image, with the digests it goes by. What its layers
@@ -123,28 +125,31 @@ type known struct {
 // never seen in any image, and those of ev are not looked at. The verdicts on the
 // image are due from then on.
 func (c *Catalog) Learn(ctx context.Context, img *image.Image, ev verdict.Evidence) error {
-	own, pieces, err := takeApart(ev)
+	contents, err := c.fleet.Contents(ctx, component.Inventory{OS: ev.OS, Components: ev.Components, Facts: ev.Facts})
 	if err != nil {
 		return err
 	}
-	// What changes while the image does not is added when it is judged; credentials
-	// are not kept.
-	own.Channels, own.Triage, own.Snapshot, own.SnapshotAt, own.PartialFeeds = nil, nil, "", time.Time{}, nil
-	own.Image.Name = called(own.Image.Name)
-	own.Image.Labels = component.ShownLabels(own.Image.Labels, ev.Facts)
-	found, snapshot, err := c.matchNew(ctx, pieces)
-	if err != nil {
-		return err
-	}
-	var fresh []int64
+	k := known{Evidence: ownOf(ev), Layers: layersOf(img, ev)}
 	err = c.store.Update(ctx, func(tx store.Tx) error {
-		fresh, err = c.learn(ctx, tx, img, known{Evidence: own, Layers: layersOf(img, ev)}, pieces, found)
-		return err
+		return c.learn(ctx, tx, k, contents, append([]image.Digest{img.ID}, img.Manifests...))
 	})
 	if err != nil {
 		return err
 	}
-	return c.confirm(ctx, fresh, snapshot)
+	return c.fleet.Confirm(ctx, contents, c.due)
+}
+
+// ownOf is the part of evidence that no layer brings, no advisory says, and no
+// declaration changes; without credentials.
+func ownOf(ev verdict.Evidence) verdict.Evidence {
+	own := ev
+	own.Image.Name = called(ev.Image.Name)
+	own.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
+	own.Facts = slices.DeleteFunc(slices.Clone(ev.Facts), func(f component.Fact) bool { return f.Layer != "" })
+	own.Components, own.Findings, own.Gaps = nil, nil, nil
+	own.Channels, own.Triage = nil, nil
+	own.Snapshot, own.SnapshotAt, own.PartialFeeds = "", time.Time{}, nil
+	return own
 }
 
 // layersOf are the DiffIDs of an image, or what its evidence says of them.
@@ -191,7 +196,7 @@ const byDigest = "(i.id = ? OR i.num IN (SELECT image FROM catalog_digest WHERE 
 // with its evidence; fault.NotFound where the server has never heard of it. An
 // index digest that stands for several platforms finds the first by ID.
 func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error) {
-	state, err := c.advisories.Snapshot(ctx)
+	state, err := c.fleet.Snapshot(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find image: %w", err)
 	}
@@ -232,7 +237,7 @@ func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error)
 // readEvidence puts the evidence on one image together, in its usual order.
 func (c *Catalog) readEvidence(ctx context.Context, tx store.Tx, state advisory.Snapshot, num int64, body []byte) (*verdict.Evidence, error) {
 	k := &known{}
-	if err := unpack(body, k); err != nil {
+	if err := store.Unpack(body, k); err != nil {
 		return nil, err
 	}
 	a, err := c.assemble(ctx, tx, state, map[int64]*known{num: k})
@@ -277,4 +282,26 @@ func (c *Catalog) digests(ctx context.Context, query string, args ...any) ([]ima
 		}, query, args...)
 	})
 	return all, err
+}
+
+// Refresh draws the consequences of changed advisories for what is known: what holds
+// one of these packages is matched again, and where something else is found, the
+// verdicts kept on the images concerned are due, and no others.
+func (c *Catalog) Refresh(ctx context.Context, keys []advisory.Key) (fleet.Refreshed, error) {
+	return c.fleet.Refresh(ctx, keys, c.due)
+}
+
+// Touch makes the verdicts due that are kept on images which hold one of these
+// packages: something but an advisory has changed what they mean (a vendor's word).
+// It returns how many images hold one.
+func (c *Catalog) Touch(ctx context.Context, keys []advisory.Key) (images int, err error) {
+	err = c.store.Update(ctx, func(tx store.Tx) error {
+		nums, err := c.fleet.Concerned(ctx, tx, keys)
+		if err != nil {
+			return err
+		}
+		images = len(nums)
+		return c.due(ctx, tx, nums)
+	})
+	return images, err
 }

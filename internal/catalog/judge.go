@@ -10,6 +10,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -30,7 +31,7 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 	if err != nil {
 		return nil, err
 	}
-	state, err := c.advisories.Snapshot(ctx)
+	state, err := c.fleet.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (c *Catalog) fill(ctx context.Context, tx store.Tx, b *docket, pairs []Pair
 		}
 	}
 	var nums []int64
-	err := inChunks(ids, func(marks string, args []any) error {
+	err := fleet.InChunks(ids, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var num int64
 			var id string
@@ -108,7 +109,7 @@ func (c *Catalog) fill(ctx context.Context, tx store.Tx, b *docket, pairs []Pair
 				return nil
 			}
 			b.images[num], b.channels[num] = &known{}, []verdict.Channel{}
-			return unpack(body, b.images[num])
+			return store.Unpack(body, b.images[num])
 		}, "SELECT num, id, body FROM catalog_image WHERE id IN ("+marks+")", args...)
 	})
 	if err != nil {
@@ -123,7 +124,7 @@ func (c *Catalog) fill(ctx context.Context, tx store.Tx, b *docket, pairs []Pair
 
 // stands reads the turns of images and the channels they stand in.
 func (b *docket) stands(ctx context.Context, tx store.Tx, nums []int64) error {
-	err := inChunks(nums, func(marks string, args []any) error {
+	err := fleet.InChunks(nums, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var at turnOf
 			var turn int64
@@ -135,7 +136,7 @@ func (b *docket) stands(ctx context.Context, tx store.Tx, nums []int64) error {
 	if err != nil {
 		return err
 	}
-	return inChunks(nums, func(marks string, args []any) error {
+	return fleet.InChunks(nums, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var num int64
 			ch, err := scanChannel(r, &num)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 )
@@ -152,7 +153,7 @@ func (c *Catalog) seenOf(ctx context.Context, tx store.Tx, images map[int64]*kno
 		ids = append(ids, k.Evidence.Image.ID)
 	}
 	all := map[int64]finding.Surroundings{}
-	err := inChunks(ids, func(marks string, args []any) error {
+	err := fleet.InChunks(ids, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var id string
 			var s sighting

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -87,7 +88,7 @@ func (c *Catalog) KeepAll(ctx context.Context, all []Judged) error {
 	bodies := make([][]byte, len(all))
 	for i, j := range all {
 		var err error
-		if bodies[i], err = pack(j.Verdict); err != nil {
+		if bodies[i], err = store.Pack(j.Verdict); err != nil {
 			return err
 		}
 	}
@@ -143,7 +144,7 @@ func (c *Catalog) previous(ctx context.Context, tx store.Tx, p Pair) (*verdict.V
 		return nil, fmt.Errorf("read verdict: %w", err)
 	}
 	old := &verdict.Verdict{}
-	return old, unpack(body, old)
+	return old, store.Unpack(body, old)
 }
 
 // A verdict is kept, and made anew when what it rests on changes, for the pairs
@@ -205,7 +206,7 @@ func (c *Catalog) touchNum(ctx context.Context, tx store.Tx, num int64) error {
 
 // due makes the verdicts due that are kept on images, by their numbers.
 func (c *Catalog) due(ctx context.Context, tx store.Tx, nums []int64) error {
-	return inChunks(nums, func(marks string, args []any) error {
+	return fleet.InChunks(nums, func(marks string, args []any) error {
 		_, err := tx.Exec(ctx, "UPDATE catalog_verdict SET turn = turn + 1, until = ? WHERE image IN ("+marks+")",
 			append([]any{store.Millis(c.Now())}, args...)...)
 		if err != nil {
@@ -320,7 +321,7 @@ func (c *Catalog) Verdicts(ctx context.Context, id image.Digest) ([]verdict.Verd
 				return err
 			}
 			var v verdict.Verdict
-			if err := unpack(body, &v); err != nil {
+			if err := store.Unpack(body, &v); err != nil {
 				return err
 			}
 			all = append(all, v)

@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,13 +77,8 @@ func Rematch(ctx context.Context, ev verdict.Evidence, idx Advisories, now time.
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
 	ev.Findings = finding.Place(ev.Findings, finding.Surroundings{Exposed: ev.Image.Ports})
-	return Stamp(ev, snapshot), nil
-}
-
-// Stamp names in evidence the state of the advisories it was matched with.
-func Stamp(ev verdict.Evidence, s advisory.Snapshot) verdict.Evidence {
-	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = s.ID, lastSync(s), partialFeeds(s, ev.Components)
-	return ev
+	ev.Snapshot, ev.SnapshotAt, ev.PartialFeeds = snapshot.ID, snapshot.LastSync(), finding.PartialFeeds(snapshot, ev.Components)
+	return ev, nil
 }
 
 // Inventory is the part of evidence that was read from the image.
@@ -92,37 +86,6 @@ func Inventory(ev verdict.Evidence) component.Inventory {
 	return component.Inventory{
 		OS: ev.OS, Components: ev.Components, Facts: ev.Facts, Problems: ev.Problems, Base: ev.Image.Base,
 	}
-}
-
-// lastSync is when the feed that was longest not looked at was looked at.
-func lastSync(s advisory.Snapshot) time.Time {
-	var oldest time.Time
-	for _, f := range s.Feeds {
-		if oldest.IsZero() || f.Synced.Before(oldest) {
-			oldest = f.Synced
-		}
-	}
-	return oldest
-}
-
-// partialFeeds tells which feeds of the components' ecosystems, and which of those
-// that speak of all (kev, epss), are in the database in part only.
-func partialFeeds(s advisory.Snapshot, components []component.Component) []string {
-	if !slices.ContainsFunc(s.Feeds, func(f advisory.FeedState) bool { return f.Bad.Count > 0 }) {
-		return nil
-	}
-	families := map[string]bool{}
-	for _, c := range components {
-		families[advisory.Family(c.Ecosystem)] = true
-	}
-	var partial []string
-	for _, f := range s.Feeds {
-		ofAll := f.Name == advisory.FeedKEV || f.Name == advisory.FeedEPSS || f.Name == advisory.FeedCVSS
-		if f.Bad.Count > 0 && (ofAll || families[advisory.Family(f.Name)]) {
-			partial = append(partial, fmt.Sprintf("%s: records that could not be read: %d (%s)", f.Name, f.Bad.Count, strings.Join(f.Bad.First, "; ")))
-		}
-	}
-	return partial
 }
 
 // describe is what is said of the image itself. Evidence is stored and shown:

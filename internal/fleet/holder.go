@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package fleet
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func release(ctx context.Context, tx store.Tx, part, num int64) error {
 
 func editChunk(ctx context.Context, tx store.Tx, part, num int64, edit func(list []uint16, at int, there bool) []uint16) error {
 	var body []byte
-	err := tx.QueryRow(ctx, "SELECT images FROM catalog_holder WHERE part = ? AND chunk = ?", part, num/chunkSize).Scan(&body)
+	err := tx.QueryRow(ctx, "SELECT images FROM fleet_holder WHERE part = ? AND chunk = ?", part, num/chunkSize).Scan(&body)
 	if err != nil && !errors.Is(err, store.ErrNoRows) {
 		return fmt.Errorf("read holders: %w", err)
 	}
@@ -53,7 +53,7 @@ func editChunk(ctx context.Context, tx store.Tx, part, num int64, edit func(list
 	for _, n := range edited {
 		body = binary.LittleEndian.AppendUint16(body, n)
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO catalog_holder (part, chunk, images) VALUES (?, ?, ?)
+	_, err = tx.Exec(ctx, `INSERT INTO fleet_holder (part, chunk, images) VALUES (?, ?, ?)
 		ON CONFLICT (part, chunk) DO UPDATE SET images = excluded.images`, part, num/chunkSize, body)
 	if err != nil {
 		return fmt.Errorf("keep holders: %w", err)
@@ -72,7 +72,7 @@ func readChunk(body []byte) []uint16 {
 // holders returns the numbers of the images that hold any of some parts, sorted.
 func holders(ctx context.Context, tx store.Tx, parts []int64) ([]int64, error) {
 	chunks := map[int64]*[chunkSize]bool{}
-	err := inChunks(parts, func(marks string, args []any) error {
+	err := InChunks(parts, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var chunk int64
 			var body []byte
@@ -88,7 +88,7 @@ func holders(ctx context.Context, tx store.Tx, parts []int64) ([]int64, error) {
 				seen[n%chunkSize] = true
 			}
 			return nil
-		}, "SELECT chunk, images FROM catalog_holder WHERE part IN ("+marks+")", args...)
+		}, "SELECT chunk, images FROM fleet_holder WHERE part IN ("+marks+")", args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read holders: %w", err)
@@ -110,7 +110,8 @@ const inChunk = 64
 
 var inMarks = strings.TrimSuffix(strings.Repeat("?,", inChunk), ",")
 
-func inChunks[T any](values []T, fn func(marks string, args []any) error) error {
+// InChunks calls fn with values cut into lists of one length, and as many marks.
+func InChunks[T any](values []T, fn func(marks string, args []any) error) error {
 	for part := range slices.Chunk(values, inChunk) {
 		args := make([]any, inChunk)
 		for i := range args {

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package fleet
 
 import (
 	"cmp"
@@ -17,7 +17,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/store"
-	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 // content is what one layer adds to the final view of an image, and says nothing of
@@ -35,22 +34,20 @@ type piece struct {
 	text  []byte
 }
 
-// placed is a kept part in an image's row.
-type placed struct {
+// Placed is a kept part in an image.
+type Placed struct {
 	Part  int64 `json:"p"`
-	Layer int   `json:"l,omitempty"`
+	Layer int   `json:"l,omitempty"` // the index of its lowest layer
 }
 
-// takeApart splits evidence into what is the image's own and what its layers bring.
-func takeApart(ev verdict.Evidence) (own verdict.Evidence, pieces []piece, err error) {
-	for _, p := range finding.Split(component.Inventory{OS: ev.OS, Components: ev.Components}) {
+// takeApart splits what an image holds by layer. Facts of no layer (the config's)
+// are the image's own, and left out.
+func takeApart(inv component.Inventory) (pieces []piece, err error) {
+	for _, p := range finding.Split(inv) {
 		pieces = append(pieces, piece{content: content{Part: p.Part}, layer: p.Layer})
 	}
-	own = ev
-	own.Components, own.Findings, own.Gaps, own.Facts = nil, nil, nil, nil
-	for _, f := range ev.Facts {
-		if f.Layer == "" { // the config's
-			own.Facts = append(own.Facts, f)
+	for _, f := range inv.Facts {
+		if f.Layer == "" {
 			continue
 		}
 		p := &pieces[pieceFor(&pieces, f.LayerIndex)]
@@ -62,12 +59,12 @@ func takeApart(ev verdict.Evidence) (own verdict.Evidence, pieces []piece, err e
 		slices.SortFunc(p.Components, compareComponents)
 		slices.SortStableFunc(p.Facts, compareFacts)
 		if p.text, err = json.Marshal(p.content); err != nil {
-			return own, nil, fmt.Errorf("encode part: %w", err)
+			return nil, fmt.Errorf("encode part: %w", err)
 		}
 		sum := sha256.Sum256(p.text)
 		p.hash = hex.EncodeToString(sum[:])
 	}
-	return own, pieces, nil
+	return pieces, nil
 }
 
 // pieceFor finds the piece of a layer's facts, or makes it.
@@ -119,7 +116,7 @@ func newResult(found finding.Matched) (result, error) {
 	if err != nil {
 		return result{}, fmt.Errorf("encode findings: %w", err)
 	}
-	body, err := compress(text)
+	body, err := store.Compress(text)
 	sum := sha256.Sum256(text)
 	return result{found: found, body: body, mark: hex.EncodeToString(sum[:16])}, err
 }
@@ -128,7 +125,7 @@ func newResult(found finding.Matched) (result, error) {
 // one stays marked as to be looked at until its finder is sure that no feed was
 // taken in meanwhile.
 func keepPart(ctx context.Context, tx store.Tx, p piece, found map[string]result) (num int64, fresh bool, err error) {
-	err = tx.QueryRow(ctx, "SELECT num FROM catalog_part WHERE hash = ?", p.hash).Scan(&num)
+	err = tx.QueryRow(ctx, "SELECT num FROM fleet_part WHERE hash = ?", p.hash).Scan(&num)
 	if !errors.Is(err, store.ErrNoRows) {
 		return num, false, err
 	}
@@ -136,14 +133,14 @@ func keepPart(ctx context.Context, tx store.Tx, p piece, found map[string]result
 	if !ok {
 		return 0, false, errors.New("a part went away while its image was learned") // parts never do
 	}
-	body, err := compress(p.text)
+	body, err := store.Compress(p.text)
 	if err != nil {
 		return 0, false, err
 	}
-	if num, err = next(ctx, tx, "catalog_part"); err != nil {
+	if num, err = next(ctx, tx, "fleet_part"); err != nil {
 		return 0, false, err
 	}
-	if _, err := tx.Exec(ctx, "INSERT INTO catalog_part (num, hash, version, body, mark, found, uncovered, fresh) VALUES (?, ?, 1, ?, ?, ?, ?, 1)",
+	if _, err := tx.Exec(ctx, "INSERT INTO fleet_part (num, hash, version, body, mark, found, uncovered, fresh) VALUES (?, ?, 1, ?, ?, ?, ?, 1)",
 		num, p.hash, body, res.mark, res.body, strings.Join(res.found.Uncovered, "\n")); err != nil {
 		return 0, false, fmt.Errorf("keep part: %w", err)
 	}
@@ -163,14 +160,14 @@ func next(ctx context.Context, tx store.Tx, table string) (num int64, err error)
 func indexPackages(ctx context.Context, tx store.Tx, num int64, p finding.Part) error {
 	for _, key := range p.Keys() {
 		var pkg int64
-		err := tx.QueryRow(ctx, "SELECT num FROM catalog_package WHERE ecosystem = ? AND name = ?", key.Ecosystem, key.Name).Scan(&pkg)
+		err := tx.QueryRow(ctx, "SELECT num FROM fleet_package WHERE ecosystem = ? AND name = ?", key.Ecosystem, key.Name).Scan(&pkg)
 		if errors.Is(err, store.ErrNoRows) {
-			if pkg, err = next(ctx, tx, "catalog_package"); err == nil {
-				_, err = tx.Exec(ctx, "INSERT INTO catalog_package (num, ecosystem, name) VALUES (?, ?, ?)", pkg, key.Ecosystem, key.Name)
+			if pkg, err = next(ctx, tx, "fleet_package"); err == nil {
+				_, err = tx.Exec(ctx, "INSERT INTO fleet_package (num, ecosystem, name) VALUES (?, ?, ?)", pkg, key.Ecosystem, key.Name)
 			}
 		}
 		if err == nil {
-			_, err = tx.Exec(ctx, "INSERT INTO catalog_contains (package, part) VALUES (?, ?)", pkg, num)
+			_, err = tx.Exec(ctx, "INSERT INTO fleet_contains (package, part) VALUES (?, ?)", pkg, num)
 		}
 		if err != nil {
 			return fmt.Errorf("keep package: %w", err)

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package fleet
 
 import (
 	"context"
@@ -48,7 +48,7 @@ func indexHits(ctx context.Context, tx store.Tx, part int64, old, found finding.
 		}
 		num, err := flawNumber(ctx, tx, f)
 		if err == nil {
-			_, err = tx.Exec(ctx, "DELETE FROM catalog_hit WHERE flaw = ? AND part = ?", num, part)
+			_, err = tx.Exec(ctx, "DELETE FROM fleet_hit WHERE flaw = ? AND part = ?", num, part)
 		}
 		if err != nil {
 			return fmt.Errorf("drop hit: %w", err)
@@ -60,7 +60,7 @@ func indexHits(ctx context.Context, tx store.Tx, part int64, old, found finding.
 		}
 		num, err := flawNumber(ctx, tx, f)
 		if err == nil {
-			_, err = tx.Exec(ctx, `INSERT INTO catalog_hit (flaw, part, version) VALUES (?, ?, ?)
+			_, err = tx.Exec(ctx, `INSERT INTO fleet_hit (flaw, part, version) VALUES (?, ?, ?)
 				ON CONFLICT (flaw, part) DO UPDATE SET version = excluded.version`, num, part, version)
 		}
 		if err != nil {
@@ -72,18 +72,18 @@ func indexHits(ctx context.Context, tx store.Tx, part int64, old, found finding.
 
 // flawNumber finds the number of a flaw, or gives it one.
 func flawNumber(ctx context.Context, tx store.Tx, f flaw) (num int64, err error) {
-	err = tx.QueryRow(ctx, "SELECT num FROM catalog_flaw WHERE id = ? AND ecosystem = ? AND package = ? AND names = ?", f.id, f.ecosystem, f.pkg, f.names).Scan(&num)
+	err = tx.QueryRow(ctx, "SELECT num FROM fleet_flaw WHERE id = ? AND ecosystem = ? AND package = ? AND names = ?", f.id, f.ecosystem, f.pkg, f.names).Scan(&num)
 	if !errors.Is(err, store.ErrNoRows) {
 		return num, err
 	}
-	if num, err = next(ctx, tx, "catalog_flaw"); err != nil {
+	if num, err = next(ctx, tx, "fleet_flaw"); err != nil {
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, "INSERT INTO catalog_flaw (num, id, ecosystem, package, names) VALUES (?, ?, ?, ?, ?)", num, f.id, f.ecosystem, f.pkg, f.names); err != nil {
+	if _, err := tx.Exec(ctx, "INSERT INTO fleet_flaw (num, id, ecosystem, package, names) VALUES (?, ?, ?, ?, ?)", num, f.id, f.ecosystem, f.pkg, f.names); err != nil {
 		return 0, err
 	}
 	for _, name := range append(strings.Fields(f.names), f.id) {
-		if _, err := tx.Exec(ctx, "INSERT INTO catalog_flaw_name (name, flaw) VALUES (?, ?) ON CONFLICT (name, flaw) DO NOTHING", name, num); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO fleet_flaw_name (name, flaw) VALUES (?, ?) ON CONFLICT (name, flaw) DO NOTHING", name, num); err != nil {
 			return 0, err
 		}
 	}

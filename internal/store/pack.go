@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package store
 
 import (
 	"encoding/json"
@@ -22,16 +22,17 @@ var (
 	})
 )
 
-// pack makes a value small for its row: JSON, compressed, with a checksum.
-func pack(v any) ([]byte, error) {
+// Pack makes a value small for its row: JSON, compressed, with a checksum.
+func Pack(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode row: %w", err)
 	}
-	return compress(text)
+	return Compress(text)
 }
 
-func compress(text []byte) ([]byte, error) {
+// Compress is Pack for what is text already.
+func Compress(text []byte) ([]byte, error) {
 	z, err := packer()
 	if err != nil {
 		return nil, fmt.Errorf("compress row: %w", err)
@@ -39,7 +40,8 @@ func compress(text []byte) ([]byte, error) {
 	return z.EncodeAll(text, make([]byte, 0, len(text)/3+64)), nil
 }
 
-func unpack(b []byte, v any) error {
+// Unpack is the reverse of Pack. A damaged row is an error.
+func Unpack(b []byte, v any) error {
 	z, err := unpacker()
 	if err != nil {
 		return fmt.Errorf("decompress row: %w", err)

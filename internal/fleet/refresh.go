@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package fleet
 
 import (
 	"context"
@@ -25,21 +25,23 @@ type Refreshed struct {
 // refreshBatch is how many parts are matched and written at once.
 const refreshBatch = 256
 
+// Changed is told of the images something else was found in, by number, sorted, in
+// the transaction that keeps it: what it writes stands or falls with that.
+type Changed func(ctx context.Context, tx store.Tx, images []int64) error
+
 // Refresh matches again whatever holds one of these packages, and what was kept
-// just before a crash. Where something else is found, the verdicts kept on the
-// images concerned are due in the same transaction, and on no others. It may be
-// interrupted and called again, and by several nodes at once: what was done is not
-// done twice.
-func (c *Catalog) Refresh(ctx context.Context, keys []advisory.Key) (Refreshed, error) {
-	touched, err := c.touchedParts(ctx, keys)
+// just before a crash. It may be interrupted and called again, and by several nodes
+// at once: what was done is not done twice.
+func (f *Fleet) Refresh(ctx context.Context, keys []advisory.Key, changed Changed) (Refreshed, error) {
+	touched, err := f.touchedParts(ctx, keys)
 	if err != nil {
 		return Refreshed{}, err
 	}
-	matcher, err := finding.NewMatcher(ctx, c.advisories, c.Now())
+	matcher, err := finding.NewMatcher(ctx, f.advisories, f.store.Now())
 	if err != nil {
 		return Refreshed{}, err
 	}
-	r := &refresh{c: c, matcher: matcher, touched: touched}
+	r := &refresh{f: f, matcher: matcher, touched: touched, tell: changed}
 	todo := slices.Sorted(maps.Keys(touched))
 	for len(todo) > 0 {
 		batch := todo[:min(len(todo), refreshBatch)]
@@ -54,13 +56,13 @@ func (c *Catalog) Refresh(ctx context.Context, keys []advisory.Key) (Refreshed, 
 
 // touchedParts finds the parts a change concerns, with the packages whose
 // advisories changed; nil stands for all packages of the part.
-func (c *Catalog) touchedParts(ctx context.Context, keys []advisory.Key) (map[int64]map[advisory.Key]bool, error) {
-	covered, err := c.advisories.Covered(ctx)
+func (f *Fleet) touchedParts(ctx context.Context, keys []advisory.Key) (map[int64]map[advisory.Key]bool, error) {
+	covered, err := f.advisories.Covered(ctx)
 	if err != nil {
 		return nil, err
 	}
 	touched := map[int64]map[advisory.Key]bool{}
-	err = c.store.View(ctx, func(tx store.Tx) error { // a second run finds the same, or more
+	err = f.store.View(ctx, func(tx store.Tx) error { // a second run finds the same, or more
 		if err := eachContaining(ctx, tx, keys, func(part int64, key advisory.Key) {
 			if touched[part] == nil {
 				touched[part] = map[advisory.Key]bool{}
@@ -79,7 +81,7 @@ func (c *Catalog) touchedParts(ctx context.Context, keys []advisory.Key) (map[in
 				touched[num] = nil
 			}
 			return err
-		}, "SELECT num, uncovered, fresh FROM catalog_part WHERE uncovered <> '' UNION SELECT num, uncovered, fresh FROM catalog_part WHERE fresh = 1")
+		}, "SELECT num, uncovered, fresh FROM fleet_part WHERE uncovered <> '' UNION SELECT num, uncovered, fresh FROM fleet_part WHERE fresh = 1")
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find what is touched: %w", err)
@@ -97,7 +99,7 @@ func eachContaining(ctx context.Context, tx store.Tx, keys []advisory.Key, found
 	}
 	packages := map[int64]advisory.Key{}
 	slices.Sort(names)
-	err := inChunks(slices.Compact(names), func(marks string, args []any) error {
+	err := InChunks(slices.Compact(names), func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var num int64
 			var key advisory.Key
@@ -106,24 +108,25 @@ func eachContaining(ctx context.Context, tx store.Tx, keys []advisory.Key, found
 				packages[num] = key
 			}
 			return err
-		}, "SELECT num, ecosystem, name FROM catalog_package WHERE name IN ("+marks+")", args...)
+		}, "SELECT num, ecosystem, name FROM fleet_package WHERE name IN ("+marks+")", args...)
 	})
 	if err != nil {
 		return err
 	}
-	return inChunks(slices.Sorted(maps.Keys(packages)), func(marks string, args []any) error {
+	return InChunks(slices.Sorted(maps.Keys(packages)), func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var pkg, part int64
 			err := r.Scan(&pkg, &part)
 			found(part, packages[pkg])
 			return err
-		}, "SELECT package, part FROM catalog_contains WHERE package IN ("+marks+")", args...)
+		}, "SELECT package, part FROM fleet_contains WHERE package IN ("+marks+")", args...)
 	})
 }
 
 // refresh is one Refresh under way.
 type refresh struct {
-	c       *Catalog
+	f       *Fleet
+	tell    Changed
 	matcher *finding.Matcher
 	touched map[int64]map[advisory.Key]bool
 	changed []int64
@@ -142,8 +145,8 @@ func (r *refresh) batch(ctx context.Context, nums []int64) (late []int64, err er
 	marks := map[int64]string{}
 	// The parts are read before the advisories: should another node know newer ones,
 	// its version of the part is newer too.
-	err = r.c.store.View(ctx, func(tx store.Tx) error {
-		if parts, err = r.c.loadParts(ctx, tx, nums); err != nil {
+	err = r.f.store.View(ctx, func(tx store.Tx) error {
+		if parts, err = r.f.load(ctx, tx, nums); err != nil {
 			return err
 		}
 		return eachMark(ctx, tx, nums, marks)
@@ -175,24 +178,24 @@ func (r *refresh) batch(ctx context.Context, nums []int64) (late []int64, err er
 
 // eachMark reads the marks of parts that need no looking at beyond them.
 func eachMark(ctx context.Context, tx store.Tx, nums []int64, marks map[int64]string) error {
-	return inChunks(nums, func(in string, args []any) error {
+	return InChunks(nums, func(in string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var num int64
 			var mark string
 			err := r.Scan(&num, &mark)
 			marks[num] = mark
 			return err
-		}, "SELECT num, mark FROM catalog_part WHERE num IN ("+in+")", args...)
+		}, "SELECT num, mark FROM fleet_part WHERE num IN ("+in+")", args...)
 	})
 }
 
 // write keeps what was found and makes the verdicts that rest on it due.
 func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (late []int64, err error) {
 	var written []int64
-	err = r.c.store.Update(ctx, func(tx store.Tx) error {
+	err = r.f.store.Update(ctx, func(tx store.Tx) error {
 		late, written = nil, nil
 		for _, p := range changed {
-			n, err := tx.Exec(ctx, "UPDATE catalog_part SET version = version + 1, mark = ?, found = ?, uncovered = ? WHERE num = ? AND version = ?",
+			n, err := tx.Exec(ctx, "UPDATE fleet_part SET version = version + 1, mark = ?, found = ?, uncovered = ? WHERE num = ? AND version = ?",
 				p.mark, p.body, strings.Join(p.result.found.Uncovered, "\n"), p.num, p.version)
 			if err != nil {
 				return err
@@ -210,7 +213,7 @@ func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (l
 			if r.touched[num] != nil || slices.Contains(late, num) {
 				continue
 			}
-			if _, err := tx.Exec(ctx, "UPDATE catalog_part SET fresh = 0 WHERE num = ? AND fresh = 1", num); err != nil {
+			if _, err := tx.Exec(ctx, "UPDATE fleet_part SET fresh = 0 WHERE num = ? AND fresh = 1", num); err != nil {
 				return err
 			}
 		}
@@ -218,7 +221,7 @@ func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (l
 		if err != nil {
 			return err
 		}
-		return r.c.due(ctx, tx, images)
+		return r.tell(ctx, tx, images)
 	})
 	r.changed = append(r.changed, written...)
 	return late, err
@@ -227,7 +230,7 @@ func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (l
 // done counts.
 func (r *refresh) done(ctx context.Context, matched int) (Refreshed, error) {
 	out := Refreshed{Matched: matched, Changed: len(r.changed)}
-	err := r.c.store.View(ctx, func(tx store.Tx) error {
+	err := r.f.store.View(ctx, func(tx store.Tx) error {
 		images, err := holders(ctx, tx, r.changed)
 		out.Images = len(images)
 		return err
