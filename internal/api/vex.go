@@ -143,12 +143,9 @@ func (e *Engine) SettleVendor(ctx context.Context, change vex.Change) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	ids, err := e.o.Catalog.Holding(ctx, keys)
+	images, err := e.o.Identity.Reweigh(ctx, keys)
 	if err != nil {
 		return 0, err
 	}
-	if err := e.o.Identity.Reconcile(ctx, ids); err != nil {
-		return 0, err
-	}
-	return len(ids), e.o.Vendors.Settle(ctx, change)
+	return images, e.o.Vendors.Settle(ctx, change)
 }

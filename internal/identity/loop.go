@@ -34,6 +34,15 @@ func (s *Service) Refresh(ctx context.Context, keys []advisory.Key) (images int,
 	return refreshed.Images, s.drain(ctx)
 }
 
+// Reweigh judges again whatever holds one of these packages: something but an
+// advisory has changed what is thought of it. It returns how many images hold one.
+func (s *Service) Reweigh(ctx context.Context, keys []advisory.Key) (images int, err error) {
+	if images, err = s.o.Catalog.Touch(ctx, keys); err != nil {
+		return 0, err
+	}
+	return images, s.drain(ctx)
+}
+
 // drain does all that is due now, on all processors.
 func (s *Service) drain(ctx context.Context) error {
 	workers := make([]error, runtime.GOMAXPROCS(0))
