@@ -58,7 +58,7 @@ func (r *javaReader) identify(j *jar) {
 	for _, p := range j.poms {
 		if p.whole() {
 			r.out.addPom(p, j.inside)
-			own = own || p.artifact == artifact
+			own = own || strings.HasPrefix(artifact, p.artifact) || strings.HasSuffix(artifact, "."+p.artifact)
 		}
 	}
 	if own {
@@ -68,19 +68,20 @@ func (r *javaReader) identify(j *jar) {
 		r.out.addPom(p, j.inside)
 		return
 	}
-	if len(j.poms) == 0 && j.classes && !j.application() {
+	if j.classes && !j.application() {
 		r.out.gap(unknownLibrary)
 	}
 }
 
 // application reports whether an archive is somebody's own program, that names no
-// library and is none: a web application, or one that says where its libraries are.
+// library and is none: a web application, or one that is started and says where
+// its libraries are, or names those that were melted into it.
 func (j *jar) application() bool {
 	if ext := strings.ToLower(path.Ext(j.name)); ext == ".war" || ext == ".ear" {
 		return true
 	}
 	m := j.manifest
-	return m["Start-Class"] != "" || m["Main-Class"] != "" && (j.inner || m["Class-Path"] != "")
+	return m["Start-Class"] != "" || m["Main-Class"] != "" && (j.inner || m["Class-Path"] != "" || len(j.poms) > 0)
 }
 
 // parsePomProperties reads Maven's three lines (java.util.Properties, of which

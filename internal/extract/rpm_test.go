@@ -90,6 +90,13 @@ func TestRPMDatabases(t *testing.T) {
 	}
 }
 
+// TestSmallPages reads a table whose rows are below inner pages.
+func TestSmallPages(t *testing.T) {
+	if found := read(t, "var/lib/rpm/rpmdb.sqlite", unpacked(t, "rpm/small.sqlite")); len(found.Packages) != 63 || len(found.Troubles) > 0 {
+		t.Errorf("%d packages, %v", len(found.Packages), found.Troubles)
+	}
+}
+
 // TestBrokenRPMDatabases must say so: a database that is read by half looks clean.
 func TestBrokenRPMDatabases(t *testing.T) {
 	for fixture, name := range rpmFixtures {
@@ -233,9 +240,8 @@ func TestPacman(t *testing.T) {
 }
 
 func FuzzRPM(f *testing.F) {
-	for fixture := range rpmFixtures {
-		f.Add(unpacked(f, fixture))
-	}
+	f.Add(unpacked(f, "rpm/small.sqlite"))
+	f.Add(unpacked(f, "rpm/Packages"))
 	f.Add(ndbOf(rpmRecord(map[uint32]tag{1000: {6, 1, []byte("a\x00")}, 1001: {6, 1, []byte("1\x00")}})))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		found := read(t, "var/lib/rpm/Packages", data)
