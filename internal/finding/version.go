@@ -4,6 +4,7 @@
 package finding
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -21,19 +22,21 @@ const maxVersion = 256
 
 // ordered reports whether versions of an ecosystem can be compared.
 func ordered(ecosystem string) bool {
-	_, err := semantic.Parse("1", ecosystem)
+	family := advisory.Family(ecosystem)
+	_, err := semantic.Parse("1", cmp.Or(rules[family], family))
 	return !errors.Is(err, semantic.ErrUnsupportedEcosystem)
 }
 
 // order compares versions the way one ecosystem does. It is for one goroutine.
 type order struct {
-	ecosystem string
-	family    string
-	parsed    map[string]semantic.Version // the installed versions, each compared with many
+	family string
+	rules  string                      // the family the library knows
+	parsed map[string]semantic.Version // the installed versions, each compared with many
 }
 
 func newOrder(ecosystem string) order {
-	return order{ecosystem: ecosystem, family: advisory.Family(ecosystem), parsed: map[string]semantic.Version{}}
+	family := advisory.Family(ecosystem)
+	return order{family: family, rules: cmp.Or(rules[family], family), parsed: map[string]semantic.Version{}}
 }
 
 // compare returns -1, 0 or 1. A version that is not understood is an error, never
@@ -52,12 +55,12 @@ func (o order) compare(a, b string) (c int, err error) {
 	}()
 	va, known := o.parsed[a]
 	if !known {
-		if va, err = semantic.Parse(a, o.ecosystem); err != nil {
+		if va, err = semantic.Parse(spelled(o.family, a), o.rules); err != nil {
 			return 0, fmt.Errorf("version %q not understood", clip(a))
 		}
 		o.parsed[a] = va
 	}
-	if c, err = va.CompareStr(b); err != nil {
+	if c, err = va.CompareStr(spelled(o.family, b)); err != nil {
 		return 0, fmt.Errorf("version %q not understood", clip(b))
 	}
 	return c, nil
@@ -71,8 +74,11 @@ func (o order) understands(v string) bool {
 	if strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r > unicode.MaxASCII }) {
 		return false
 	}
+	if grammar := grammars[o.family]; grammar != nil {
+		return grammar.MatchString(v)
+	}
 	switch o.family {
-	case "Go", "npm", "crates.io", "NuGet", "Hex", "SwiftURL", "Bitnami", "ConanCenter", "Julia", "Pub":
+	case "SwiftURL", "Bitnami", "ConanCenter", "Julia", "Pub":
 		digit := strings.TrimPrefix(v, "v")
 		return digit != "" && digit[0] >= '0' && digit[0] <= '9'
 	}
