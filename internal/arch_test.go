@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image leak extract component advisory finding fleet vex provenance verdict scan report catalog
+	image leak dockerfile extract component advisory finding fleet vex provenance verdict scan report catalog
 	ca attest workload identity
 	policy auth engine gate
 	plan wire api agent term cli server
@@ -35,7 +35,7 @@ var only = map[string][]string{
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
 	"term":  {"fault", "manifest"},
-	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit"},
+	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile"},
 	"agent": {"fault", "attest"},
 }
 
@@ -62,6 +62,7 @@ var heavy = map[string][]string{
 	"github.com/prometheus":                  {"server", "gate", "store", "lease"},
 	"github.com/CycloneDX":                   {"report"},
 	"github.com/spdx":                        {"report"},
+	"github.com/moby/buildkit":               {"dockerfile"},
 	"github.com/hashicorp/hcl":               {"policy"},
 	"github.com/cloudflare/circl":            {"barrier"},
 }

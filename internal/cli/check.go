@@ -32,12 +32,18 @@ type checkFlags struct {
 	vex         []string
 	server      bool
 	open        image.Options
+	lint        lintFlags
 }
 
 func (a *app) checkCommand() *cobra.Command {
 	var o checkFlags
 	cmd := &cobra.Command{
-		Use: "check IMAGE", Short: "Check an image against rules; needs no server", Args: term.Wanted("IMAGE"),
+		Use: "check IMAGE", Short: "Check an image against rules; needs no server", Args: func(cmd *cobra.Command, args []string) error {
+			if o.lint.file != "" && len(args) == 0 {
+				return nil
+			}
+			return term.Wanted("IMAGE")(cmd, args)
+		},
 		Long: `Check an image against rules: what is in it, what is known to be wrong with that, and
 whether it may run in an environment. Needs no server. The exit code is 3 where it may not.
 
@@ -53,14 +59,25 @@ The rules are those of an Environment in the files given with -f (docs/rules.md)
 built-in ones: nothing known to be exploited, nothing of high severity that has a fix, no
 credentials in the image. Known vulnerabilities come from a local database, which
 "goldkeep advisory sync" makes. What was read of a layer is kept, so that the next image
-on the same base is checked at once.`,
+on the same base is checked at once.
+
+With --dockerfile a Dockerfile is checked instead, before anything is built: what it is
+built on, credentials, root, versions (docs/dockerfile.md). The exit code is 3 where a
+rule of high severity is broken.`,
 		Example: `  goldkeep check ./app.oci.tar
   goldkeep check podman:shop:1.2 -f environments/ --env prod
   goldkeep check registry.example.com/team/shop:1.2 -o sarif > goldkeep.sarif
   goldkeep check ./app.oci.tar --server --env prod   # by the server's rules; it keeps the image
+  goldkeep check --dockerfile Dockerfile --context .
   goldkeep check ./app.oci.tar -o json | jq -r '.findings[].id'`,
 		Annotations: map[string]string{term.Formats: "cyclonedx spdx sarif"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.lint.file != "" && len(args) > 0 {
+				return term.Usage(cmd, "--dockerfile checks a file instead of an image: leave %s out", args[0])
+			}
+			if o.lint.file != "" {
+				return a.lint(o)
+			}
 			if o.server {
 				return a.checkRemotely(cmd, args[0], o)
 			}
@@ -84,6 +101,7 @@ func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.open.PodmanSocket, "podman-socket", "", "socket of podman (default: where podman puts it)")
 	f.StringVar(&o.open.DockerSocket, "docker-socket", "", "socket of docker (default: where docker puts it)")
 	f.BoolVar(&o.open.Insecure, "insecure", false, "the registry speaks plain HTTP, which anybody on the way can change")
+	o.lint.addFlags(cmd)
 	addDatabaseFlag(cmd, &o.db)
 	addLimitFlags(cmd, &o.open.Limits)
 }
