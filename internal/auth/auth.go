@@ -25,6 +25,7 @@ type Subject struct {
 	Expires  time.Time         // zero: never
 	Path     string            // where the token was made: "auth/token/create"
 	Orphan   bool              // has no parent
+	CIDRs    []string          // ranges of addresses the token may be used from; none: any
 	LastUse  bool              // this was the last use allowed: revoke the token after the request
 }
 
@@ -62,6 +63,7 @@ type Info struct {
 	ExplicitMax time.Duration
 	Period      time.Duration
 	TTL         time.Duration // left; 0: no limit
+	CIDRs       []string      // ranges of addresses it may be used from; none: any
 }
 
 // NewToken is what a token shall be like.
@@ -73,6 +75,9 @@ type NewToken struct {
 	TTL         time.Duration // 0: the default
 	ExplicitMax time.Duration // counted from issue; 0: none
 	Period      time.Duration // each renewal sets the lifetime to this; 0: none
+	MaxTTL      time.Duration // no renewal goes beyond; counted from issue; 0: the system's
+	CIDRs       []string      // ranges of addresses it may be used from; none: any
+	Origin      string        // the auth mount (UUID) it comes from; see RevokeOrigin
 	NumUses     int           // 0: no limit
 	Renewable   *bool         // nil: yes
 	Display     string        // "": "token"

@@ -128,7 +128,7 @@ func (t *Tokens) newID(id string) (string, error) {
 func (n *NewToken) record() *record {
 	r := &record{
 		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
-		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period,
+		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period, MaxTTL: n.MaxTTL, CIDRs: n.CIDRs, Origin: n.Origin,
 	}
 	if r.Display == "" {
 		r.Display = "token"
@@ -198,8 +198,8 @@ func (t *Tokens) setLifetime(rec *record, asked time.Duration, now time.Time) (w
 	case ttl == 0:
 		ttl = t.o.DefaultTTL
 	}
-	if rec.Period == 0 && ttl > t.o.MaxTTL {
-		ttl = t.o.MaxTTL
+	if limit := t.limit(rec); rec.Period == 0 && ttl > limit {
+		ttl = limit
 		warnings = append(warnings, fmt.Sprintf("the ttl is above the largest allowed and was cut to %d seconds", int64(ttl.Seconds())))
 	}
 	if rec.ExplicitMax > 0 && ttl > rec.ExplicitMax {
@@ -213,6 +213,14 @@ func (t *Tokens) setLifetime(rec *record, asked time.Duration, now time.Time) (w
 	return warnings
 }
 
+// limit is the longest a token may live that has no period.
+func (t *Tokens) limit(rec *record) time.Duration {
+	if rec.MaxTTL > 0 && rec.MaxTTL < t.o.MaxTTL {
+		return rec.MaxTTL
+	}
+	return t.o.MaxTTL
+}
+
 // grantedPolicies are the asked policies, where the parent may give them.
 func grantedPolicies(parent *record, n NewToken) ([]string, error) {
 	names := cleanPolicies(n.Policies)
@@ -221,6 +229,9 @@ func grantedPolicies(parent *record, n NewToken) ([]string, error) {
 		if n.NoDefault {
 			names = slices.DeleteFunc(names, func(s string) bool { return s == policy.DefaultName })
 		}
+	}
+	if slices.Contains(names, policy.RootName) && n.Origin != "" {
+		return nil, fault.New(fault.Invalid, "auth methods cannot create root tokens")
 	}
 	if slices.Contains(names, policy.RootName) {
 		if parent != nil && !parent.root() {
@@ -353,7 +364,7 @@ func (t *Tokens) renew(ctx context.Context, increment time.Duration, unknown fun
 
 // extend does the lifetime arithmetic of a renewal.
 func (t *Tokens) extend(rec *record, increment time.Duration, now time.Time) (warnings []string) {
-	ttl, limit := max(increment, 0), t.o.MaxTTL
+	ttl, limit := max(increment, 0), t.limit(rec)
 	if ttl == 0 {
 		ttl = rec.CreationTTL
 	}

@@ -109,6 +109,26 @@ func (t *Tokens) RevokeInstance(ctx context.Context, instanceID string) (int, er
 	return len(keys), nil
 }
 
+// RevokeOrigin ends all tokens that came from an auth mount, with their
+// descendants, and returns how many they were, not counting these. It goes token
+// by token; cut short, it is simply called again.
+func (t *Tokens) RevokeOrigin(ctx context.Context, uuid string) (int, error) {
+	var entries []barrier.Entry
+	err := t.o.Space.View(ctx, func(r barrier.Reader) (err error) {
+		entries, err = r.InGroup(ctx, originOf(uuid))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i, e := range entries {
+		if err := t.revokeKey(ctx, strings.TrimPrefix(e.Path, recordPath(""))); err != nil {
+			return i, err
+		}
+	}
+	return len(entries), nil
+}
+
 // EndInstance ends all tokens of a workload instance as part of a transaction: when
 // that is durable, no node accepts them. Descendants that are left are cleared away
 // by the next Tidy; they are not accepted either.

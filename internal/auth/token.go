@@ -107,19 +107,23 @@ type record struct {
 	CreationTTL time.Duration     `json:"creation_ttl,omitempty"`
 	ExplicitMax time.Duration     `json:"explicit_max,omitempty"`
 	Period      time.Duration     `json:"period,omitempty"`
+	MaxTTL      time.Duration     `json:"max_ttl,omitempty"`
+	CIDRs       []string          `json:"cidrs,omitempty"`
+	Origin      string            `json:"origin,omitempty"`
 	Proof       []byte            `json:"proof,omitempty"` // key of the row in token_proof
 
 	key string // name of the record: HMAC of the token
 }
 
 // Where things are in the space. A record's group is its parent's key, so that
-// children are found from the parent.
+// children are found from the parent; without one, the auth mount it comes from.
 func recordPath(key string) string  { return "id/" + key }
 func accessorPath(a string) string  { return "accessor/" + a }
 func workPath(key string) string    { return "work/" + key }
 func instanceDir(id string) string  { return "instance/" + hex.EncodeToString([]byte(id)) }
 func instancePath(r *record) string { return instanceDir(r.Instance) + "/" + r.Accessor }
 func childrenOf(key string) string  { return "children/" + key }
+func originOf(uuid string) string   { return "origin/" + uuid }
 func (r *record) root() bool        { return slices.Contains(r.Policies, policy.RootName) }
 func (r *record) live(now time.Time) bool {
 	return !r.Spent && !r.Closing && (r.Expires.IsZero() || now.Before(r.Expires))
@@ -174,8 +178,11 @@ func save(ctx context.Context, w barrier.Writer, rec *record) error {
 		return err
 	}
 	e := barrier.Entry{Path: recordPath(rec.key), Value: value, Expires: rec.Expires}
-	if rec.Parent != "" {
+	switch {
+	case rec.Parent != "":
 		e.Group = childrenOf(rec.Parent)
+	case rec.Origin != "":
+		e.Group = originOf(rec.Origin)
 	}
 	return w.Put(ctx, e)
 }
@@ -264,7 +271,7 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 
 func (r *record) subject() *Subject {
 	return &Subject{
-		Accessor: r.Accessor, Display: r.Display, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Instance: r.Instance,
+		Accessor: r.Accessor, Display: r.Display, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
 	}
 }
@@ -308,7 +315,7 @@ func (r *record) info(now time.Time) *Info {
 	i := &Info{
 		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
 		Type: "service", NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
-		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period,
+		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs,
 	}
 	if !r.Expires.IsZero() {
 		i.TTL = r.Expires.Sub(now)

@@ -93,7 +93,8 @@ type table struct {
 }
 
 // NewMounts makes a mount table in a space. exclusive says that no other
-// process changes the store (store.Store.Exclusive).
+// process changes the store (store.Store.Exclusive). The kinds of auth methods are
+// named "auth/approle" and so on: they mount below auth/ only, the others elsewhere.
 func NewMounts(space barrier.Space, kinds map[string]Kind, exclusive bool) *Mounts {
 	return &Mounts{space: space, kinds: kinds, exclusive: exclusive, fixed: map[string]*Slot{}}
 }
@@ -171,7 +172,7 @@ func (m *Mounts) Add(ctx context.Context, mount Mount) error {
 	mount.Path = slashed(mount.Path)
 	mount.UUID = randomHex(16)
 	mount.Accessor = mount.Kind + "_" + randomHex(4)
-	if m.kinds[mount.Kind] == nil {
+	if m.kinds[mount.kind()] == nil {
 		return fault.New(fault.Invalid, "no engine of type %q", mount.Kind)
 	}
 	return m.edit(ctx, func(list map[string]Mount) error {
@@ -352,8 +353,17 @@ func (m *Mounts) install(version string, list map[string]Mount) *table {
 	return t
 }
 
+// kind is the name a mount's kind has in the list of kinds: those of auth methods
+// begin with "auth/".
+func (m Mount) kind() string {
+	if m.Auth() {
+		return "auth/" + m.Kind
+	}
+	return m.Kind
+}
+
 func (m *Mounts) engine(mount Mount) Engine {
-	build := m.kinds[mount.Kind]
+	build := m.kinds[mount.kind()]
 	if build == nil {
 		return absent{mount.Kind}
 	}

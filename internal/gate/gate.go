@@ -193,6 +193,9 @@ func (g *Gate) identify(ctx context.Context, w *walk) (err error) {
 		return errDenied.WithHint("send a token")
 	case !g.o.Barrier.Sealed():
 		w.subject, err = g.o.Tokens.Subject(ctx, w.Token)
+		if err == nil && !engine.InCIDRs(w.subject.CIDRs, w.Remote) {
+			w.subject, err = nil, errDenied
+		}
 		return sealedOr(err)
 	case !w.reads():
 		return errSealed

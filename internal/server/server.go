@@ -28,11 +28,13 @@ import (
 	"github.com/goldkeep/goldkeep/internal/ca"
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
+	"github.com/goldkeep/goldkeep/internal/engine/userpass"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
@@ -165,7 +167,10 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.policies = auth.NewPolicies(space.Sub("policy"))
 	s.policies.Exclusive, s.policies.Resolver = s.store.Exclusive(), s.workloadPolicy
 	s.wrapping = engine.NewWrapping(space.Sub("wrapping"))
-	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": s.watched(kv.New), "transit": transit.New}, s.store.Exclusive())
+	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{
+		"kv": s.watched(kv.New), "transit": transit.New,
+		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
+	}, s.store.Exclusive())
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(s.tokens, s.policies))
 	s.mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{

@@ -24,10 +24,13 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/engine/transit"
+	"github.com/goldkeep/goldkeep/internal/engine/userpass"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -136,7 +139,10 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	})
 	policies := auth.NewPolicies(space.Sub("policy"))
 	wrapping := engine.NewWrapping(space.Sub("wrapping"))
-	kinds := map[string]engine.Kind{"kv": kv.New, "issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} }}
+	kinds := map[string]engine.Kind{
+		"kv": kv.New, "transit": transit.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
+		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
+	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
 	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(tokens, policies))

@@ -27,12 +27,12 @@ func (e *Engine) mountRoutes() []engine.Route {
 		{Path: "internal/ui/mounts/{path...}", Ops: engine.Ops{Read: e.mountBelow}},
 		{Path: "mounts/{path...}", Ops: engine.Ops{
 			Read:   suffixed(tune.Read, e.readMount(false)),
-			Write:  suffixed(tune.Write, e.mount),
+			Write:  suffixed(tune.Write, e.mount(false)),
 			Delete: e.unmount(false),
 		}},
 		{Path: "auth/{path...}", Ops: engine.Ops{
 			Read:   suffixed(tuneAuth.Read, e.readMount(true)),
-			Write:  suffixed(tuneAuth.Write, noAuthMethods),
+			Write:  suffixed(tuneAuth.Write, e.mount(true)),
 			Delete: e.unmount(true),
 		}},
 	}
@@ -138,31 +138,30 @@ func (e *Engine) readMount(isAuth bool) engine.Handler {
 	}
 }
 
-func noAuthMethods(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	return nil, fault.New(fault.Invalid, "auth methods besides token are not offered yet")
+func (e *Engine) mount(isAuth bool) engine.Handler {
+	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+		return nil, e.add(ctx, engine.Read(req), mountPath(v["path"], isAuth), isAuth)
+	}
 }
 
-func (e *Engine) mount(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
-	m := engine.Mount{
-		Path: mountPath(v["path"], false), Kind: f.Text("type"), Description: f.Text("description"), Options: f.Map("options"),
-	}
+func (e *Engine) add(ctx context.Context, f *engine.Fields, path string, isAuth bool) error {
+	m := engine.Mount{Path: path, Kind: f.Text("type"), Description: f.Text("description"), Options: f.Map("options")}
 	if f.Err() != nil {
-		return nil, f.Err()
+		return f.Err()
 	}
 	if m.Kind == "" {
-		return nil, missing("type")
+		return missing("type")
 	}
-	if strings.HasPrefix(m.Path, "auth/") || strings.HasPrefix(m.Path, "sys/") {
-		return nil, fault.New(fault.Invalid, "cannot mount at %q", m.Path)
+	if !isAuth && strings.HasPrefix(m.Path, "auth/") || strings.HasPrefix(m.Path, "sys/") {
+		return fault.New(fault.Invalid, "cannot mount at %q", m.Path)
 	}
 	if err := readMountConfig(f.Object("config"), &m.Config); err != nil {
-		return nil, err
+		return err
 	}
 	if err := settleKind(&m); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, e.o.Mounts.Add(ctx, m)
+	return e.o.Mounts.Add(ctx, m)
 }
 
 // settleKind turns the names clients use for kv into its kind and version.
@@ -229,8 +228,24 @@ func (e *Engine) unmount(isAuth bool) engine.Handler {
 				return nil, err
 			}
 		}
-		return nil, e.o.Mounts.Remove(ctx, path)
+		if !isAuth || slot.Fixed {
+			return nil, e.o.Mounts.Remove(ctx, path)
+		}
+		return nil, e.removeAuth(ctx, slot.Mount)
 	}
+}
+
+// removeAuth unmounts an auth method with all tokens that came from it, those too
+// that were made while it was going.
+func (e *Engine) removeAuth(ctx context.Context, m engine.Mount) error {
+	if _, err := e.o.Tokens.RevokeOrigin(ctx, m.UUID); err != nil {
+		return err
+	}
+	if err := e.o.Mounts.Remove(ctx, m.Path); err != nil {
+		return err
+	}
+	_, err := e.o.Tokens.RevokeOrigin(ctx, m.UUID)
+	return err
 }
 
 func (e *Engine) readTune(isAuth bool) engine.Handler {

@@ -32,6 +32,7 @@ type Tokens interface {
 	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
 	Info(ctx context.Context, token string) (*auth.Info, error)
 	InfoByAccessor(ctx context.Context, accessor string) (*auth.Info, error)
+	RevokeOrigin(ctx context.Context, uuid string) (int, error)
 }
 
 // Policies is what sys asks of package auth about policies.

@@ -292,6 +292,7 @@ func (e *Engine) tidy(ctx context.Context, _ *engine.Request, _ engine.Vars) (*e
 // lookedUp is what is told about a token.
 type lookedUp struct {
 	Accessor    string            `json:"accessor"`
+	CIDRs       []string          `json:"bound_cidrs,omitempty"`
 	Created     int64             `json:"creation_time"`
 	CreationTTL int64             `json:"creation_ttl"`
 	Display     string            `json:"display_name"`
@@ -318,7 +319,7 @@ func show(i *auth.Info, token string) *engine.Response {
 		Accessor: i.Accessor, Created: i.Issued.Unix(), CreationTTL: seconds(i.CreationTTL), Display: i.Display,
 		ExplicitMax: seconds(i.ExplicitMax), ID: token, Issued: i.Issued, Meta: i.Meta, NumUses: i.NumUses,
 		Orphan: i.Orphan, Path: i.Path, Period: seconds(i.Period), Policies: i.Policies, Renewable: i.Renewable,
-		TTL: seconds(i.TTL), Type: i.Type,
+		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs,
 	}
 	if !i.Expires.IsZero() {
 		l.Expires = &i.Expires

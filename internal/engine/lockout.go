@@ -1,0 +1,86 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// Limits of failed logins, as clients of Vault and OpenBao know them.
+const (
+	lockAfter = 5
+	lockFor   = 15 * time.Minute
+)
+
+// Lockout refuses an account for a while after too many failed logins. It counts in
+// the store: several servers count together, and a restart forgets nothing.
+type Lockout struct{ space barrier.Space }
+
+// NewLockout counts in a space of its own.
+func NewLockout(space barrier.Space) Lockout { return Lockout{space} }
+
+type failures struct {
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+}
+
+// Check is fault.Denied while an account is locked.
+func (l Lockout) Check(ctx context.Context, account string) error {
+	return l.space.View(ctx, func(r barrier.Reader) error {
+		f, err := loadFailures(ctx, r, account)
+		if err == nil && f.Count >= lockAfter && l.space.Now().Before(f.Last.Add(lockFor)) {
+			err = fault.New(fault.Denied, "permission denied: too many failed logins")
+		}
+		return err
+	})
+}
+
+// Failed counts a failed login.
+func (l Lockout) Failed(ctx context.Context, account string) error {
+	return l.space.Update(ctx, func(w barrier.Writer) error {
+		f, err := loadFailures(ctx, w, account)
+		if err != nil {
+			return err
+		}
+		now := l.space.Now()
+		if !now.Before(f.Last.Add(lockFor)) {
+			f.Count = 0
+		}
+		f.Count, f.Last = f.Count+1, now
+		return w.Put(ctx, barrier.Entry{Path: account, Value: Stored(f), Expires: now.Add(lockFor)})
+	})
+}
+
+// Succeeded forgets the failures of an account; where there are none nothing is
+// written.
+func (l Lockout) Succeeded(ctx context.Context, account string) error {
+	var any bool
+	err := l.space.View(ctx, func(r barrier.Reader) error {
+		f, err := loadFailures(ctx, r, account)
+		any = f.Count > 0
+		return err
+	})
+	if err != nil || !any {
+		return err
+	}
+	return l.space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, account) })
+}
+
+func loadFailures(ctx context.Context, r barrier.Reader, account string) (failures, error) {
+	var f failures
+	found, err := r.Get(ctx, account)
+	if err != nil || found == nil {
+		return f, err
+	}
+	if err := json.Unmarshal(found.Value, &f); err != nil {
+		return f, fmt.Errorf("decode failed logins: %w", err)
+	}
+	return f, nil
+}

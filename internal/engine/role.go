@@ -1,0 +1,175 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// TokenRole is what every role of an auth method says of the tokens it gives: the
+// fields token_ttl, token_policies and so on. The zero value means: as the mount
+// and the system do.
+type TokenRole struct {
+	Policies    []string      `json:"policies,omitempty"`
+	TTL         time.Duration `json:"ttl,omitempty"`
+	MaxTTL      time.Duration `json:"maxTTL,omitempty"`
+	ExplicitMax time.Duration `json:"explicitMax,omitempty"`
+	Period      time.Duration `json:"period,omitempty"`
+	NumUses     int           `json:"numUses,omitempty"`
+	NoDefault   bool          `json:"noDefault,omitempty"`
+	Type        string        `json:"type,omitempty"`
+	CIDRs       []string      `json:"cidrs,omitempty"`
+}
+
+// Update takes over the fields a request brings, under their own names and the old
+// ones (policies, ttl, max_ttl, period). What it leaves out stays.
+func (r *TokenRole) Update(f *Fields) error {
+	for _, name := range []string{"policies", "token_policies"} {
+		if f.Has(name) {
+			r.Policies = f.List(name)
+		}
+	}
+	for _, d := range []struct {
+		to    *time.Duration
+		names []string
+	}{
+		{&r.TTL, []string{"ttl", "token_ttl"}},
+		{&r.MaxTTL, []string{"max_ttl", "token_max_ttl"}},
+		{&r.Period, []string{"period", "token_period"}},
+		{&r.ExplicitMax, []string{"token_explicit_max_ttl"}},
+	} {
+		for _, name := range d.names {
+			if f.Has(name) {
+				*d.to = f.Duration(name)
+			}
+		}
+	}
+	r.NumUses = f.Int("token_num_uses", r.NumUses)
+	r.NoDefault = f.Bool("token_no_default_policy", r.NoDefault)
+	if f.Has("token_type") {
+		r.Type = f.Text("token_type")
+	}
+	for _, name := range []string{"bound_cidr_list", "token_bound_cidrs"} {
+		if f.Has(name) {
+			r.CIDRs = f.List(name)
+		}
+	}
+	return r.check(f)
+}
+
+func (r *TokenRole) check(f *Fields) (err error) {
+	switch {
+	case f.Err() != nil:
+		return f.Err()
+	case r.MaxTTL > 0 && r.TTL > r.MaxTTL:
+		return fault.New(fault.Invalid, "'token_ttl' cannot be greater than 'token_max_ttl'")
+	case r.NumUses < 0:
+		return fault.New(fault.Invalid, "'token_num_uses' cannot be negative")
+	case !tokenTypes[r.Type]:
+		return fault.New(fault.Invalid, "invalid 'token_type' value %q", r.Type)
+	case r.Type == "batch" && (r.Period > 0 || r.NumUses > 0):
+		return fault.New(fault.Invalid, "batch tokens can have neither a period nor a number of uses")
+	}
+	r.CIDRs, err = CIDRs(r.CIDRs)
+	return err
+}
+
+var tokenTypes = map[string]bool{"": true, "default": true, "service": true, "batch": true, "default-service": true, "default-batch": true}
+
+// Show adds the fields to an answer; every one of them is always there.
+func (r *TokenRole) Show(out map[string]any) {
+	kind := r.Type
+	if kind == "" {
+		kind = "default"
+	}
+	for name, d := range map[string]time.Duration{
+		"token_ttl": r.TTL, "token_max_ttl": r.MaxTTL, "token_explicit_max_ttl": r.ExplicitMax, "token_period": r.Period,
+	} {
+		out[name] = int64(d / time.Second)
+	}
+	out["token_policies"], out["token_bound_cidrs"] = orEmpty(r.Policies), orEmpty(r.CIDRs)
+	out["token_num_uses"], out["token_no_default_policy"], out["token_type"] = r.NumUses, r.NoDefault, kind
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// Token is the token to be made at a login through a mount.
+func (r *TokenRole) Token(m Mount) auth.NewToken {
+	n := auth.NewToken{
+		Policies: r.Policies, TTL: r.TTL, MaxTTL: r.MaxTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, NumUses: r.NumUses,
+		NoDefault: r.NoDefault, CIDRs: r.CIDRs, Path: m.Path + "login", Origin: m.UUID,
+	}
+	if n.TTL == 0 {
+		n.TTL = m.DefaultTTL()
+	}
+	if limit := m.MaxTTL(); n.MaxTTL == 0 || n.MaxTTL > limit {
+		n.MaxTTL = limit
+	}
+	if r.Type == "batch" || (r.Type == "" || r.Type == "default" || r.Type == "default-batch") && strings.HasSuffix(m.Config.TokenType, "batch") {
+		n.Type = "batch"
+	}
+	return n
+}
+
+// CIDRs checks address ranges and single addresses, and writes each in its one form.
+func CIDRs(texts []string) ([]string, error) {
+	var out []string
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fault.New(fault.Invalid, "%q is neither an address nor a range such as 10.0.0.0/8", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+			out = append(out, addr.String())
+			continue
+		}
+		out = append(out, p.Masked().String())
+	}
+	return out, nil
+}
+
+// Login is the answer to a login that succeeded.
+func Login(granted *auth.Granted) *Response {
+	return &Response{Auth: granted, Warnings: granted.Warnings}
+}
+
+// Stored encodes what an engine keeps; it is always its own and cannot fail.
+func Stored(v any) []byte {
+	text, _ := json.Marshal(v)
+	return text
+}
+
+// InCIDRs reports whether a peer's address is in one of some ranges; no ranges hold
+// every address.
+func InCIDRs(ranges []string, remote string) bool {
+	if len(ranges) == 0 {
+		return true
+	}
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		return false
+	}
+	for _, text := range ranges {
+		if one, err := netip.ParseAddr(text); err == nil && one == addr.Unmap() {
+			return true
+		}
+		if p, err := netip.ParsePrefix(text); err == nil && p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,301 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package userpass lets people log in with a name and a password.
+package userpass
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// Tokens makes the tokens of those who log in.
+type Tokens interface {
+	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
+}
+
+// Engine serves one mount.
+type Engine struct {
+	mount   engine.Mount
+	space   barrier.Space
+	tokens  Tokens
+	lockout engine.Lockout
+	router  *engine.Router
+	turns   chan struct{} // bounds the passwords being compared: each costs much
+}
+
+// compared is how many passwords are compared at once.
+const compared = 4
+
+// New returns the kind of engine whose tokens are made by tokens.
+func New(tokens Tokens) engine.Kind {
+	return func(m engine.Mount, space barrier.Space) engine.Engine {
+		e := &Engine{mount: m, space: space, tokens: tokens, lockout: engine.NewLockout(space.Sub("lockout")), turns: make(chan struct{}, compared)}
+		e.router = engine.Routes([]engine.Route{
+			{Path: "login/{name}", Ops: engine.Ops{Write: e.login}},
+			{Path: "users", Ops: engine.Ops{List: e.list}},
+			{Path: "users/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
+			{Path: "users/{name}/password", Ops: engine.Ops{Write: e.setPassword}},
+			{Path: "users/{name}/policies", Ops: engine.Ops{Write: e.setPolicies}},
+		})
+		return e
+	}
+}
+
+// Handle implements engine.Engine.
+func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	return e.router.Handle(ctx, req)
+}
+
+// Special implements engine.Engine.
+func (*Engine) Special() engine.Special {
+	return engine.Special{Open: []string{"login/*"}, Pure: []string{"*"}}
+}
+
+// Exists implements engine.Engine.
+func (e *Engine) Exists(ctx context.Context, path string) (bool, error) {
+	name, ok := strings.CutPrefix(path, "users/")
+	if !ok || strings.Contains(name, "/") {
+		return true, nil
+	}
+	var u *user
+	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
+		u, err = load(ctx, r, name)
+		return err
+	})
+	return u != nil, err
+}
+
+// user is one account.
+type user struct {
+	Hash []byte           `json:"hash"` // bcrypt
+	Role engine.TokenRole `json:"role"`
+}
+
+func path(name string) string { return "user/" + strings.ToLower(name) }
+
+func load(ctx context.Context, r barrier.Reader, name string) (*user, error) {
+	found, err := r.Get(ctx, path(name))
+	if err != nil || found == nil {
+		return nil, err
+	}
+	u := &user{}
+	if err := json.Unmarshal(found.Value, u); err != nil {
+		return nil, fmt.Errorf("decode user: %w", err)
+	}
+	return u, nil
+}
+
+func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	var names []string
+	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
+		names, err = r.List(ctx, "user")
+		return err
+	})
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+}
+
+func (e *Engine) show(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	var u *user
+	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
+		u, err = load(ctx, r, v["name"])
+		return err
+	})
+	if err != nil || u == nil {
+		return nil, err
+	}
+	data := map[string]any{}
+	u.Role.Show(data)
+	return &engine.Response{Data: data}, nil
+}
+
+// put makes a user or changes one; a new one needs a password.
+func (e *Engine) put(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	hash, err := e.hash(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.edit(ctx, v["name"], true, func(u *user) error {
+		if hash == nil && u.Hash == nil {
+			return fault.New(fault.Invalid, "missing password")
+		}
+		if hash != nil {
+			u.Hash = hash
+		}
+		return u.Role.Update(f)
+	})
+}
+
+func (e *Engine) edit(ctx context.Context, name string, create bool, change func(*user) error) error {
+	return e.space.Update(ctx, func(w barrier.Writer) error {
+		u, err := load(ctx, w, name)
+		if err != nil {
+			return err
+		}
+		if u == nil && !create {
+			return fault.New(fault.Invalid, "username does not exist")
+		}
+		if u == nil {
+			u = &user{}
+		}
+		if err := change(u); err != nil {
+			return err
+		}
+		return w.Put(ctx, barrier.Entry{Path: path(name), Value: engine.Stored(u)})
+	})
+}
+
+// maxPassword is the longest password bcrypt tells apart, in bytes.
+const maxPassword = 72
+
+// hash is the bcrypt hash of the password a request brings, or the one it brings
+// itself; nil where it brings neither.
+func (e *Engine) hash(ctx context.Context, f *engine.Fields) ([]byte, error) {
+	password, given := f.Text("password"), f.Text("password_hash")
+	switch {
+	case f.Err() != nil:
+		return nil, f.Err()
+	case password != "" && given != "":
+		return nil, fault.New(fault.Invalid, "give password or password_hash, not both")
+	case len(password) > maxPassword:
+		return nil, fault.New(fault.Invalid, "a password has at most %d bytes", maxPassword)
+	case given != "":
+		if _, err := bcrypt.Cost([]byte(given)); err != nil {
+			return nil, fault.New(fault.Invalid, "password_hash is no bcrypt hash")
+		}
+		return []byte(given), nil
+	case password == "":
+		return nil, nil
+	}
+	done, err := e.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return nil, fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+// turn waits for a place among those who compare passwords.
+func (e *Engine) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case e.turns <- struct{}{}:
+		return func() { <-e.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *Engine) setPassword(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	hash, err := e.hash(ctx, engine.Read(req))
+	if err == nil && hash == nil {
+		err = fault.New(fault.Invalid, "missing password")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.edit(ctx, v["name"], false, func(u *user) error {
+		u.Hash = hash
+		return nil
+	})
+}
+
+func (e *Engine) setPolicies(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	return nil, e.edit(ctx, v["name"], false, func(u *user) error {
+		for _, name := range []string{"policies", "token_policies"} {
+			if f.Has(name) {
+				u.Role.Policies = f.List(name)
+			}
+		}
+		return f.Err()
+	})
+}
+
+func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	return nil, e.space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, path(v["name"])) })
+}
+
+// nobody is compared with where there is no such user, so that the time it takes
+// does not tell.
+var nobody = []byte("$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5BWX4Z1Z3M3nmU8y8RZ6lZ0e2W0yS")
+
+func errLogin() error { return fault.New(fault.Invalid, "invalid username or password") }
+
+func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	password, name := f.Text("password"), strings.ToLower(v["name"])
+	switch {
+	case f.Err() != nil:
+		return nil, f.Err()
+	case password == "":
+		return nil, fault.New(fault.Invalid, "missing password")
+	}
+	var u *user
+	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
+		u, err = load(ctx, r, name)
+		return err
+	})
+	if err == nil && u != nil {
+		err = e.lockout.Check(ctx, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := e.compare(ctx, u, password); err != nil {
+		if u != nil && fault.Is(err, fault.Invalid) {
+			if counted := e.lockout.Failed(ctx, name); counted != nil {
+				return nil, counted
+			}
+		}
+		return nil, err
+	}
+	if !engine.InCIDRs(u.Role.CIDRs, req.Remote) {
+		return nil, fault.New(fault.Denied, "permission denied")
+	}
+	if err := e.lockout.Succeeded(ctx, name); err != nil {
+		return nil, err
+	}
+	n := u.Role.Token(e.mount)
+	n.Display, n.Meta = strings.TrimSuffix(strings.TrimPrefix(e.mount.Path, "auth/"), "/")+"-"+name, map[string]string{"username": name}
+	n.Path += "/" + name
+	granted, err := e.tokens.Create(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Login(granted), nil
+}
+
+// compare is errLogin where the password is not the user's; it takes as long where
+// there is no user.
+func (e *Engine) compare(ctx context.Context, u *user, password string) error {
+	done, err := e.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	hash := nobody
+	if u != nil {
+		hash = u.Hash
+	}
+	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || u == nil {
+		return errLogin()
+	}
+	return nil
+}
