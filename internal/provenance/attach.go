@@ -1,0 +1,123 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package provenance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/image"
+)
+
+// Signing is somebody who signs: a key file, or a key that never leaves a server.
+type Signing interface {
+	Sign(s *Statement) (bundle []byte, err error)
+}
+
+// Attach signs what make says of each subject (an index and its images, for whoever
+// pulls asks for one of these), and attaches it. It returns the referrers' digests.
+func Attach(ctx context.Context, to *image.Shelf, by Signing, at time.Time, say func(image.Subject) (*Statement, error)) ([]image.Digest, error) {
+	var all []image.Digest
+	for _, subject := range to.Subjects {
+		made, err := attachOne(ctx, to, by, at, subject, say)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+func attachOne(ctx context.Context, to *image.Shelf, by Signing, at time.Time, subject image.Subject, say func(image.Subject) (*Statement, error)) (image.Digest, error) {
+	statement, err := say(subject)
+	if err != nil {
+		return "", err
+	}
+	signed, err := by.Sign(statement)
+	if err != nil {
+		return "", err
+	}
+	return to.Attach(ctx, subject, Referrer(signed, statement.PredicateType), at)
+}
+
+// Replace attaches a verdict to each subject and removes the key's earlier ones: a
+// policy engine wants all matching statements to hold, and an old one may be wrong.
+// Both are there for a moment, never none.
+func Replace(ctx context.Context, to *image.Shelf, by Signing, at time.Time, say func(image.Subject) (*Statement, error)) ([]image.Digest, error) {
+	var all []image.Digest
+	for _, subject := range to.Subjects {
+		made, err := attachOne(ctx, to, by, at, subject, say)
+		if err != nil {
+			return all, err
+		}
+		signer, err := signerOf(by)
+		if err != nil {
+			return all, err
+		}
+		if err := withdraw(ctx, to, subject.Digest, signer, made); err != nil {
+			return all, err
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+// Withdraw removes the verdicts a key has signed on each subject.
+func Withdraw(ctx context.Context, from *image.Shelf, by PublicKey) error {
+	signer := &Signer{Name: "verdict", PublicKey: by.PEM()}
+	for _, subject := range from.Subjects {
+		if err := withdraw(ctx, from, subject.Digest, signer, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signerOf recognizes what a key has signed.
+func signerOf(by Signing) (*Signer, error) {
+	public, ok := by.(interface{ Public() PublicKey })
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "the key does not tell its public half")
+	}
+	return &Signer{Name: "verdict", PublicKey: public.Public().PEM()}, nil
+}
+
+func withdraw(ctx context.Context, from *image.Shelf, subject image.Digest, signer *Signer, keep image.Digest) error {
+	attached, err := from.Attached(ctx, subject)
+	if err != nil {
+		return err
+	}
+	for _, r := range attached {
+		found, _ := VerifyAll([]image.Referrer{r}, []*Signer{signer})
+		if r.Digest == keep || len(found) == 0 || found[0].Type != VerificationSummary {
+			continue
+		}
+		if err := from.Detach(ctx, r); err != nil {
+			return fmt.Errorf("remove the verdict %s: %w", r.Digest, err)
+		}
+	}
+	return nil
+}
+
+// VerifyAll verifies what is attached to an image against all signers. What is by
+// none of them is left out; odd tells, in a line each, of bundles that are not
+// understood or not whole.
+func VerifyAll(attached []image.Referrer, signers []*Signer) (found []Verified, odd []string) {
+	found = []Verified{}
+	for _, r := range attached {
+		b, err := ParseBundle(r.Body)
+		if err != nil {
+			odd = append(odd, fmt.Sprintf("%s: %v", r.Digest, err))
+			continue
+		}
+		for _, s := range signers {
+			if v, err := s.Verify(b, r.Subject); err == nil {
+				found = append(found, *v)
+			}
+		}
+	}
+	return found, odd
+}
