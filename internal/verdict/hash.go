@@ -62,6 +62,9 @@ func canonical(ev Evidence) Evidence {
 	for i := range ev.Channels {
 		ev.Channels[i].Since = exact(ev.Channels[i].Since)
 	}
+	for i := range ev.Signatures {
+		ev.Signatures[i].Time = exact(ev.Signatures[i].Time)
+	}
 	ev.Triage = slices.Clone(ev.Triage)
 	for i := range ev.Triage {
 		ev.Triage[i].Expires, ev.Triage[i].At = exact(ev.Triage[i].Expires), exact(ev.Triage[i].At)

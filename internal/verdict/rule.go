@@ -19,7 +19,7 @@ type Rule struct {
 	Vulnerabilities *Vulnerabilities `yaml:"vulnerabilities" json:"vulnerabilities,omitempty"`
 	Hygiene         *Hygiene         `yaml:"hygiene" json:"hygiene,omitempty"`
 	Channel         Names            `yaml:"channel" json:"channel,omitempty"`   // stands in one of these
-	SignedBy        Names            `yaml:"signedBy" json:"signedBy,omitempty"` // by all of these keys
+	SignedBy        Names            `yaml:"signedBy" json:"signedBy,omitempty"` // by all of these signers
 	Age             *Age             `yaml:"age" json:"age,omitempty"`
 	Advisories      *Advisories      `yaml:"advisories" json:"advisories,omitempty"`
 	Labels          *Labels          `yaml:"labels" json:"labels,omitempty"`

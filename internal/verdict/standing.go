@@ -34,23 +34,37 @@ func (j *judge) judgeChannel(names Names) {
 		"use an image that is "+orList(names)+", or have its owner put this digest into the channel of a golden image")
 }
 
-func (j *judge) judgeSignedBy(keys Names) {
+func (j *judge) judgeSignedBy(signers Names) {
 	if j.ev.Signatures == nil {
 		j.unknown("signedBy", "signatures were not looked for", "", "verify the image's signatures first")
 		return
 	}
+	approved := map[string]bool{}
 	var missing, found []string
 	for _, s := range j.ev.Signatures {
-		found = append(found, "signed by "+s.Key)
+		approved[s.Signer] = approved[s.Signer] || s.Type == Approval
+		found = append(found, s.shown())
 	}
-	for _, key := range keys {
-		if !slices.Contains(found, "signed by "+key) {
-			missing = append(missing, key)
+	for _, name := range signers {
+		if !approved[name] {
+			missing = append(missing, name)
 		}
 	}
 	if len(missing) > 0 {
-		j.no("signedBy", "no verified signature by "+strings.Join(missing, ", "), found, "sign the image with "+strings.Join(missing, " and "))
+		j.no("signedBy", "no verified signature by "+strings.Join(missing, ", "), found, "have it signed by "+strings.Join(missing, " and ")+": goldkeep image sign")
 	}
+}
+
+// shown is a signature as evidence.
+func (s Signature) shown() string {
+	if s.Type == Approval {
+		return "signed by " + s.Signer
+	}
+	text := s.Signer + " says " + s.Type
+	if s.Result != "" {
+		text += ": " + s.Result
+	}
+	return text
 }
 
 func (a *Age) judge(j *judge) {

@@ -57,9 +57,20 @@ type Channel struct {
 	Since  time.Time `json:"since"`
 }
 
-// Signature is a verified signature.
+// Approval is the type of the statements that signedBy counts: "this may be
+// released", as cosign sign writes it. Whatever else a signer says is no approval.
+const Approval = "https://sigstore.dev/cosign/sign/v1"
+
+// Signature is a statement whose signature was verified.
 type Signature struct {
-	Key string `json:"key"`
+	Signer   string    `json:"signer"` // the name of a Signer
+	Type     string    `json:"type"`   // the statement's predicate type: Approval, or what else was said
+	Identity string    `json:"identity,omitempty"`
+	Issuer   string    `json:"issuer,omitempty"`
+	Manifest string    `json:"manifest"`         // digest of the manifest or index that was signed
+	Digest   string    `json:"digest"`           // of the bundle
+	Result   string    `json:"result,omitempty"` // of a test result or verification summary: PASSED, WARNED, FAILED
+	Time     time.Time `json:"time,omitzero"`    // when it was signed, where that is proven
 }
 
 // Answer is the outcome of one question.

@@ -55,7 +55,7 @@ func good() verdict.Evidence {
 		Gaps:       []finding.Gap{},
 		Problems:   []component.Problem{{Path: "a", Reason: "odd but harmless"}},
 		Channels:   []verdict.Channel{{Golden: "payments", Name: "gold", Owner: "platform"}},
-		Signatures: []verdict.Signature{{Key: "release"}},
+		Signatures: []verdict.Signature{{Signer: "release", Type: verdict.Approval}},
 		Snapshot:   "sha256:snap", SnapshotAt: now.Add(-time.Hour),
 	}
 }
@@ -145,6 +145,10 @@ func TestRules(t *testing.T) {
 		{"channels not looked up", "channel: gold", func(ev *verdict.Evidence) { ev.Channels = nil }, verdict.Unknown, "channel=unknown"},
 		{"signed", "signedBy: [release]", nil, verdict.Yes, ""},
 		{"signed by one of two", "signedBy: [release, qa]", nil, verdict.No, "signedBy=no"},
+		{"no approval", "signedBy: release", func(ev *verdict.Evidence) {
+			ev.Signatures = []verdict.Signature{{Signer: "release", Type: "https://slsa.dev/verification_summary/v1", Result: "FAILED"}}
+		}, verdict.No, "signedBy=no"},
+		{"approval by another", "signedBy: release", func(ev *verdict.Evidence) { ev.Signatures[0].Signer = "other" }, verdict.No, "signedBy=no"},
 		{"not signed", "signedBy: release", func(ev *verdict.Evidence) { ev.Signatures = []verdict.Signature{} }, verdict.No, "signedBy=no"},
 		{"signatures not looked for", "signedBy: release", func(ev *verdict.Evidence) { ev.Signatures = nil }, verdict.Unknown, "signedBy=unknown"},
 		{"young", "age: {max: 30d}", nil, verdict.Yes, ""},
