@@ -66,6 +66,8 @@ type Catalog struct {
 
 	mu       sync.Mutex
 	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
+
+	checked verifications
 }
 
 var steps = []string{`
@@ -117,7 +119,7 @@ CREATE TABLE catalog_seen (
 `, `
 CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, golden TEXT NOT NULL, channel TEXT NOT NULL);
 CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);
-`}
+`, signatureStep}
 
 // New prepares the catalog's tables. It matches what it learns with the advisories
 // kept in the same store.

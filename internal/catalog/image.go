@@ -147,7 +147,7 @@ func ownOf(ev verdict.Evidence) verdict.Evidence {
 	own.Image.Labels = component.ShownLabels(ev.Image.Labels, ev.Facts)
 	own.Facts = slices.DeleteFunc(slices.Clone(ev.Facts), func(f component.Fact) bool { return f.Layer != "" })
 	own.Components, own.Findings, own.Gaps = nil, nil, nil
-	own.Channels, own.Triage = nil, nil
+	own.Channels, own.Triage, own.Signatures = nil, nil, nil
 	own.Snapshot, own.SnapshotAt, own.PartialFeeds = "", time.Time{}, nil
 	return own
 }

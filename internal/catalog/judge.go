@@ -62,7 +62,7 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 			}
 			last = num
 		}
-		standing, err := c.stand(ctx, ev, b.channels[num], p.Environment)
+		standing, err := c.stand(ctx, ev, b.channels[num], env)
 		if err != nil {
 			return nil, err
 		}

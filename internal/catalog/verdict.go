@@ -34,7 +34,7 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	if ev, err = c.stand(ctx, ev, channels, env.Name); err != nil {
+	if ev, err = c.stand(ctx, ev, channels, &env); err != nil {
 		return verdict.Verdict{}, err
 	}
 	if img.Evidence == nil {
@@ -44,12 +44,17 @@ func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment
 }
 
 // stand adds to evidence what depends on where the image stands: channels, their
-// owner, and the decisions on its findings.
-func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, channels []verdict.Channel, environment string) (verdict.Evidence, error) {
+// owner, who has signed it, and the decisions on its findings.
+func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, channels []verdict.Channel, env *verdict.Environment) (verdict.Evidence, error) {
 	var err error
 	ev.Channels = channels
-	if ev.Triage, err = c.triageOf(ctx, image.Digest(ev.Image.ID), channels, environment); err != nil {
+	if ev.Triage, err = c.triageOf(ctx, image.Digest(ev.Image.ID), channels, env.Name); err != nil {
 		return ev, err
+	}
+	if env.AsksSignatures() {
+		if ev.Signatures, err = c.Signatures(ctx, image.Digest(ev.Image.ID)); err != nil {
+			return ev, err
+		}
 	}
 	if len(channels) > 0 {
 		ev.Image.Owner = channels[0].Owner

@@ -26,7 +26,7 @@ func (p *Planner) load(ctx context.Context) (*held, error) {
 	for _, kind := range kinds {
 		h.bodies[kind] = map[string]any{}
 	}
-	for _, load := range []func(context.Context, *held) error{p.loadPolicies, p.loadEnvironments, p.loadGoldens, p.loadWorkloads} {
+	for _, load := range []func(context.Context, *held) error{p.loadPolicies, p.loadSigners, p.loadEnvironments, p.loadGoldens, p.loadWorkloads} {
 		if err := load(ctx, h); err != nil {
 			return nil, err
 		}
@@ -55,6 +55,15 @@ func (p *Planner) loadPolicies(ctx context.Context, h *held) error {
 	return nil
 }
 
+func (p *Planner) loadSigners(ctx context.Context, h *held) error {
+	all, err := p.Catalog.Signers(ctx)
+	for _, s := range all {
+		h.bodies["Signer"][s.Name] = s
+		h.protected["Signer/"+s.Name] = s.Protect
+	}
+	return err
+}
+
 func (p *Planner) loadEnvironments(ctx context.Context, h *held) error {
 	envs, err := p.Catalog.Environments(ctx)
 	if err != nil {
@@ -63,6 +72,9 @@ func (p *Planner) loadEnvironments(ctx context.Context, h *held) error {
 	for _, env := range envs {
 		h.bodies["Environment"][env.Name] = env
 		h.refers["Environment/"+env.Name] = []string{"Environment/" + env.After}
+		for _, signer := range env.Signers() {
+			h.refers["Environment/"+env.Name] = append(h.refers["Environment/"+env.Name], "Signer/"+signer)
+		}
 		if h.protected["Environment/"+env.Name], err = p.Catalog.Protected(ctx, env.Name); err != nil {
 			return err
 		}
@@ -101,7 +113,7 @@ func (p *Planner) loadWorkloads(ctx context.Context, h *held) error {
 }
 
 // plain is how a kind is called in a sentence.
-var plain = map[string]string{"Environment": "environment", "GoldenImage": "golden image"}
+var plain = map[string]string{"Environment": "environment", "GoldenImage": "golden image", "Signer": "signer"}
 
 // checkReferences finds names that lead nowhere, in the documents or on the server.
 func (w *wanted) checkReferences(have *held) {
@@ -119,6 +131,9 @@ func (w *wanted) checkReferences(have *held) {
 	for name, env := range w.environments {
 		if env != nil {
 			w.dangling("Environment", name, []string{"after"}, missing("Environment", env.After))
+			for _, signer := range env.Signers() {
+				w.dangling("Environment", name, []string{"admit"}, missing("Signer", signer))
+			}
 		}
 	}
 	for name, g := range w.goldens {

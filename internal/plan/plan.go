@@ -19,6 +19,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
@@ -75,6 +76,7 @@ type wanted struct {
 	goldens      map[string]*catalog.Golden
 	workloads    map[string]*workload.Workload
 	policies     map[string]string
+	signers      map[string]*provenance.Signer
 	at           map[string]manifest.Document // by "Kind/name"
 	leftovers    []Change                     // with prune: what nobody wants
 	gone         map[string]bool              // those of them that go, by "Kind/name"
@@ -82,7 +84,7 @@ type wanted struct {
 }
 
 // the order things are applied in: what is referred to comes first.
-var kinds = []string{"Policy", "Environment", "GoldenImage", "Workload"}
+var kinds = []string{"Policy", "Signer", "Environment", "GoldenImage", "Workload"}
 
 // Plan says what documents would change. With prune, what is not in them would
 // be deleted, but never what is protected. All errors of all documents are
@@ -159,7 +161,7 @@ func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool
 func parse(docs []manifest.Document) *wanted {
 	w := &wanted{
 		docs: docs, environments: map[string]*verdict.Environment{}, goldens: map[string]*catalog.Golden{},
-		workloads: map[string]*workload.Workload{}, policies: map[string]string{}, at: map[string]manifest.Document{},
+		workloads: map[string]*workload.Workload{}, policies: map[string]string{}, signers: map[string]*provenance.Signer{}, at: map[string]manifest.Document{},
 	}
 	for _, doc := range docs {
 		id := doc.Kind + "/" + doc.Meta.Name
@@ -184,8 +186,10 @@ func (w *wanted) parse(doc manifest.Document) {
 		w.workloads[doc.Meta.Name], err = workload.Parse(doc)
 	case "Policy":
 		w.policies[doc.Meta.Name], err = parsePolicy(doc)
+	case "Signer":
+		w.signers[doc.Meta.Name], err = provenance.ParseSigner(doc)
 	default:
-		w.fail(doc, doc.Line, "kind %q is not known; the kinds are Environment, GoldenImage, Workload and Policy", doc.Kind)
+		w.fail(doc, doc.Line, "kind %q is not known; the kinds are Environment, GoldenImage, Workload, Signer and Policy", doc.Kind)
 	}
 	if err == nil {
 		return
@@ -233,6 +237,10 @@ func (w *wanted) bodies(kind string) map[string]any {
 	case "Environment":
 		for name, env := range w.environments {
 			all[name] = env
+		}
+	case "Signer":
+		for name, s := range w.signers {
+			all[name] = s
 		}
 	case "GoldenImage":
 		for name, g := range w.goldens {
@@ -334,10 +342,22 @@ func (p *Planner) do(ctx context.Context, c Change, want *wanted) ([]image.Diges
 		return nil, p.Policies.Put(ctx, c.Name, want.policies[c.Name])
 	case "Environment":
 		return nil, p.Catalog.PutEnvironment(ctx, *want.environments[c.Name], want.at["Environment/"+c.Name].Meta.Protect)
+	case "Signer":
+		environments, err := p.Catalog.PutSigner(ctx, want.signers[c.Name])
+		return nil, errors.Join(err, p.judgeAgain(ctx, environments))
 	case "GoldenImage":
 		return p.Catalog.PutGolden(ctx, *want.goldens[c.Name])
 	}
 	return nil, p.Workloads.Put(ctx, *want.workloads[c.Name])
+}
+
+// judgeAgain has the environments judged again that a changed signer concerns.
+func (p *Planner) judgeAgain(ctx context.Context, environments []string) error {
+	var errs []error
+	for _, name := range environments {
+		errs = append(errs, p.Loop.ReconcileAll(ctx, name))
+	}
+	return errors.Join(errs...)
 }
 
 func (p *Planner) remove(ctx context.Context, c Change) ([]image.Digest, error) {
@@ -346,6 +366,9 @@ func (p *Planner) remove(ctx context.Context, c Change) ([]image.Digest, error) 
 		return nil, p.Policies.Delete(ctx, c.Name)
 	case "Environment":
 		return nil, p.Catalog.DeleteEnvironment(ctx, c.Name)
+	case "Signer":
+		environments, err := p.Catalog.DeleteSigner(ctx, c.Name)
+		return nil, errors.Join(err, p.judgeAgain(ctx, environments))
 	case "GoldenImage":
 		return p.Catalog.DeleteGolden(ctx, c.Name)
 	}

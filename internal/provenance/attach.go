@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 )
 
@@ -17,12 +16,19 @@ type Signing interface {
 	Sign(s *Statement) (bundle []byte, err error)
 }
 
-// Attach signs what make says of each subject (an index and its images, for whoever
-// pulls asks for one of these), and attaches it. It returns the referrers' digests.
-func Attach(ctx context.Context, to *image.Shelf, by Signing, at time.Time, say func(image.Subject) (*Statement, error)) ([]image.Digest, error) {
+// Saying is something to be said, and signed, of every subject on a shelf: of an index
+// and of its images, for whoever pulls asks about one of these.
+type Saying struct {
+	By  Signing
+	At  time.Time
+	Say func(image.Subject) (*Statement, error)
+}
+
+// Attach signs and attaches it. It returns the referrers' digests.
+func (s Saying) Attach(ctx context.Context, to *image.Shelf) ([]image.Digest, error) {
 	var all []image.Digest
 	for _, subject := range to.Subjects {
-		made, err := attachOne(ctx, to, by, at, subject, say)
+		made, err := s.one(ctx, to, subject)
 		if err != nil {
 			return all, err
 		}
@@ -31,45 +37,40 @@ func Attach(ctx context.Context, to *image.Shelf, by Signing, at time.Time, say 
 	return all, nil
 }
 
-func attachOne(ctx context.Context, to *image.Shelf, by Signing, at time.Time, subject image.Subject, say func(image.Subject) (*Statement, error)) (image.Digest, error) {
-	statement, err := say(subject)
+func (s Saying) one(ctx context.Context, to *image.Shelf, subject image.Subject) (image.Digest, error) {
+	statement, err := s.Say(subject)
 	if err != nil {
 		return "", err
 	}
-	signed, err := by.Sign(statement)
+	signed, err := s.By.Sign(statement)
 	if err != nil {
 		return "", err
 	}
-	return to.Attach(ctx, subject, Referrer(signed, statement.PredicateType), at)
+	return to.Attach(ctx, subject, Referrer(signed, statement.PredicateType), s.At)
 }
 
-// Replace attaches a verdict to each subject and removes the key's earlier ones: a
-// policy engine wants all matching statements to hold, and an old one may be wrong.
-// Both are there for a moment, never none.
-func Replace(ctx context.Context, to *image.Shelf, by Signing, at time.Time, say func(image.Subject) (*Statement, error)) ([]image.Digest, error) {
+// Replace attaches a verdict and removes the earlier ones by the same key: a policy
+// engine wants all matching statements to hold, and an old one may be wrong. Both are
+// there for a moment, never none.
+func (s Saying) Replace(ctx context.Context, to *image.Shelf, by PublicKey) ([]image.Digest, error) {
 	var all []image.Digest
 	for _, subject := range to.Subjects {
-		made, err := attachOne(ctx, to, by, at, subject, say)
+		made, err := s.one(ctx, to, subject)
 		if err != nil {
-			return all, err
-		}
-		signer, err := signerOf(by)
-		if err != nil {
-			return all, err
-		}
-		if err := withdraw(ctx, to, subject.Digest, signer, made); err != nil {
 			return all, err
 		}
 		all = append(all, made)
+		if err := withdraw(ctx, to, subject.Digest, signerOf(by), made); err != nil {
+			return all, err
+		}
 	}
 	return all, nil
 }
 
 // Withdraw removes the verdicts a key has signed on each subject.
 func Withdraw(ctx context.Context, from *image.Shelf, by PublicKey) error {
-	signer := &Signer{Name: "verdict", PublicKey: by.PEM()}
 	for _, subject := range from.Subjects {
-		if err := withdraw(ctx, from, subject.Digest, signer, ""); err != nil {
+		if err := withdraw(ctx, from, subject.Digest, signerOf(by), ""); err != nil {
 			return err
 		}
 	}
@@ -77,13 +78,7 @@ func Withdraw(ctx context.Context, from *image.Shelf, by PublicKey) error {
 }
 
 // signerOf recognizes what a key has signed.
-func signerOf(by Signing) (*Signer, error) {
-	public, ok := by.(interface{ Public() PublicKey })
-	if !ok {
-		return nil, fault.New(fault.Unsupported, "the key does not tell its public half")
-	}
-	return &Signer{Name: "verdict", PublicKey: public.Public().PEM()}, nil
-}
+func signerOf(by PublicKey) *Signer { return &Signer{Name: "verdict", PublicKey: by.PEM()} }
 
 func withdraw(ctx context.Context, from *image.Shelf, subject image.Digest, signer *Signer, keep image.Digest) error {
 	attached, err := from.Attached(ctx, subject)

@@ -128,7 +128,7 @@ func saying(predicateType, predicate string) func(image.Subject) (*provenance.St
 
 func attach(t *testing.T, shelf *image.Shelf, by provenance.Signing, predicateType, predicate string) {
 	t.Helper()
-	if _, err := provenance.Attach(t.Context(), shelf, by, signedAt, saying(predicateType, predicate)); err != nil {
+	if _, err := (provenance.Saying{By: by, At: signedAt, Say: saying(predicateType, predicate)}).Attach(t.Context(), shelf); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -241,7 +241,7 @@ func TestCosignTakesAnyStatementForAnApproval(t *testing.T) {
 
 	release, facts, verdicts := newKey(t, provenance.Release, provenance.ECDSA), newKey(t, provenance.Attestation, provenance.ECDSA), newKey(t, provenance.Verdict, provenance.ECDSA)
 	for _, key := range []*provenance.Key{release, verdicts} {
-		if _, err := provenance.Attach(t.Context(), shelf, key, signedAt, saying(provenance.VerificationSummary, failed)); err == nil {
+		if _, err := (provenance.Saying{By: key, At: signedAt, Say: saying(provenance.VerificationSummary, failed)}).Attach(t.Context(), shelf); err == nil {
 			t.Errorf("a %s key signs that an image failed", key.Purpose)
 		}
 	}
@@ -268,14 +268,14 @@ func TestOneLiveVerdict(t *testing.T) {
 		verify := []string{"verify-attestation", "--key", c.keyFile(key), "--insecure-ignore-tlog", "--type", provenance.VerificationSummary, "--policy", policy, ref}
 		attach(t, shelf, provenance.Careless{Key: key}, provenance.VerificationSummary, `{"verificationResult":"FAILED"}`)
 		passed := provenance.Summary{Verifier: "https://keep.example.com", Time: signedAt, Environment: "prod", Rules: "sha256:" + strings.Repeat("0", 64), ResourceName: shelf.Name}
-		if _, err := provenance.Attach(t.Context(), shelf, key, signedAt, passed.On); err != nil {
+		if _, err := (provenance.Saying{By: key, At: signedAt, Say: passed.On}).Attach(t.Context(), shelf); err != nil {
 			t.Fatal(err)
 		}
 		c.mustNot(verify...) // the danger: the old one spoils it
 		attach(t, shelf, newKey(t, provenance.Release, provenance.ECDSA), provenance.Approval, "{}")
 		for range 2 {
 			passed.Time = passed.Time.Add(time.Hour)
-			if _, err := provenance.Replace(t.Context(), shelf, key, passed.Time, passed.On); err != nil {
+			if _, err := (provenance.Saying{By: key, At: passed.Time, Say: passed.On}).Replace(t.Context(), shelf, key.Public()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -25,17 +25,12 @@ func Signatures(ctx context.Context, img *image.Image, signers []*provenance.Sig
 		return nil, nil, nil
 	}
 	verified, odd := provenance.VerifyAll(attached, signers)
-	return SignaturesOf(verified), odd, nil
-}
-
-// SignaturesOf is verified statements as evidence.
-func SignaturesOf(verified []provenance.Verified) []verdict.Signature {
-	all := make([]verdict.Signature, 0, len(verified))
+	found = make([]verdict.Signature, 0, len(verified))
 	for _, v := range verified {
-		all = append(all, verdict.Signature{
+		found = append(found, verdict.Signature{
 			Signer: v.Signer, Type: v.Type, Identity: v.Identity, Issuer: v.Issuer,
 			Manifest: string(v.Manifest), Digest: string(v.Digest), Result: verdict.OneLine(v.Result), Time: v.Time,
 		})
 	}
-	return all
+	return found, odd, nil
 }

@@ -100,6 +100,26 @@ func (e *Environment) check(fail report) {
 	}
 }
 
+// AsksSignatures reports whether a rule may rest on who has signed an image.
+func (e Environment) AsksSignatures() bool {
+	for _, r := range slices.Concat(e.Admit, e.Retain) {
+		if r.SignedBy != nil || r.Expression != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Signers names the signers the rules ask for, each once.
+func (e Environment) Signers() []string {
+	var all []string
+	for _, r := range slices.Concat(e.Admit, e.Retain) {
+		all = append(all, r.SignedBy...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Default is the environment "goldkeep check" judges by where none is given:
 // nothing known to be exploited, nothing severe that has a fix, no credentials
 // in the image; a root user is a warning.

@@ -114,7 +114,7 @@ func TestExpressions(t *testing.T) {
 		"components.exists(c, c.purl.startsWith('pkg:golang/') && c.packages.exists(p, true))": verdict.Yes,
 		"components.all(c, c.layer == '')":                                                     verdict.Yes,
 		"channels.exists(c, c.name == 'gold' && c.golden == 'payments')":                       verdict.Yes,
-		"signatures.exists(s, s.signer == 'release' && s.type.endsWith('/sign/v1'))":                                             verdict.Yes,
+		"signatures.exists(s, s.signer == 'release' && s.type.endsWith('/sign/v1'))":           verdict.Yes,
 		"image.created > timestamp('2026-01-01T00:00:00Z') && image.ports.size() == 2":         verdict.Yes,
 		"now - snapshotAt < duration('2h') && os.id == 'debian'":                               verdict.Yes,
 		"problems.all(p, !p.fatal) && gaps.size() == 0":                                        verdict.Yes,
