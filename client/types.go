@@ -360,8 +360,14 @@ type Feed struct {
 	Records int       `json:"records"`
 	Newest  time.Time `json:"newest"`
 	Synced  time.Time `json:"synced"`
-	Bad     []string  `json:"bad,omitempty"` // records that could not be read
+	Bad     FeedBad   `json:"bad,omitzero"`
 	Try     *FeedTry  `json:"try,omitempty"` // nil: the server does not fetch it
+}
+
+// FeedBad tells of the records of a feed that could not be read.
+type FeedBad struct {
+	Count int      `json:"count"`
+	First []string `json:"first,omitempty"` // the first few, each with the reason
 }
 
 // NodeToken is the token of an agent.

@@ -29,7 +29,7 @@ func (e *Engine) showAdvisories(ctx context.Context, _ *call) (any, error) {
 	delete(byFeed, advisory.Place)
 	for _, f := range snap.Feeds {
 		out.Feeds = append(out.Feeds, client.Feed{
-			Name: f.Name, Hash: f.Hash, Records: f.Records, Newest: f.Newest, Synced: f.Synced, Bad: f.Bad.First, Try: byFeed[f.Name],
+			Name: f.Name, Hash: f.Hash, Records: f.Records, Newest: f.Newest, Synced: f.Synced, Bad: client.FeedBad(f.Bad), Try: byFeed[f.Name],
 		})
 		delete(byFeed, f.Name)
 	}

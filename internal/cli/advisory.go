@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,7 @@ import (
 
 func (a *app) advisoryCommand() *cobra.Command {
 	return term.Group("advisory", "Known vulnerabilities: the local database, and the server's",
-		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand())
+		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand(), a.advisoryPackCommand())
 }
 
 // database is an open advisory database.
@@ -79,31 +78,42 @@ type syncFlags struct {
 	from, db   string
 	ecosystems []string
 	server     bool
+	insecure   bool
+	shrink     bool
 }
 
 func (a *app) advisorySyncCommand() *cobra.Command {
 	var o syncFlags
 	cmd := &cobra.Command{
-		Use: "sync --from FOLDER|URL", Short: "Bring the advisory database up to date", Args: term.Wanted(),
+		Use: "sync [--from FOLDER|URL|ARTIFACT]", Short: "Bring the advisory database up to date", Args: term.Wanted(),
 		Long: "Bring the advisory database up to date from a folder or an address laid out as OSV's\n" +
 			"public bucket: <Ecosystem>/all.zip, and beside them, where present, kev.json (known to be\n" +
 			"exploited) and epss.csv (how likely that is). What did not change is not read again.\n" +
-			"With --server the files of a folder are sent to the server instead.",
-		Example: "  goldkeep advisory sync --from ./osv\n  goldkeep advisory sync --from https://osv-vulnerabilities.storage.googleapis.com --ecosystems Debian,Go,PyPI\n  goldkeep advisory sync --from ./osv --server",
+			"An artifact is what \"goldkeep advisory pack\" writes: a file, or a reference in a registry.\n" +
+			"With --server the files of a folder are sent to the server; without --from the server\n" +
+			"fetches its own feeds now, instead of when they are due.",
+		Example: "  goldkeep advisory sync --from ./osv\n  goldkeep advisory sync --from https://osv-vulnerabilities.storage.googleapis.com --ecosystems Debian,Go,PyPI\n  goldkeep advisory sync --from ./osv --server\n  goldkeep advisory sync --server",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.server {
+			switch {
+			case o.server && o.from == "":
+				return a.fetchFeeds(cmd.Context())
+			case o.server:
 				return a.uploadFeeds(cmd, o)
+			case o.from == "":
+				return term.Usage(cmd, "--from is needed: a folder, an http(s) address or an artifact of feeds")
 			}
 			return a.syncLocal(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "folder or http(s) address of the feeds")
+	f.StringVar(&o.from, "from", "", "folder, http(s) address or artifact of the feeds")
 	f.StringSliceVar(&o.ecosystems, "ecosystems", nil, "only these, as OSV names them (default: all of a folder; of an address: "+
 		fmt.Sprint(len(advisory.DefaultEcosystems))+" usual ones)")
-	f.BoolVar(&o.server, "server", false, "send the feeds that changed to the server")
+	f.BoolVar(&o.server, "server", false, "bring the server's database up to date, not the local one")
+	f.BoolVar(&o.insecure, "insecure", false, "the registry of the artifact speaks plain HTTP")
+	f.BoolVar(&o.shrink, "allow-shrink", false, "take feeds that have lost more than half of their records")
 	addDatabaseFlag(cmd, &o.db)
-	return term.Required(cmd, "from")
+	return cmd
 }
 
 func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
@@ -112,7 +122,9 @@ func (a *app) syncLocal(ctx context.Context, o syncFlags) error {
 		return err
 	}
 	defer func() { _ = db.close() }()
-	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{Ecosystems: o.ecosystems, Progress: a.Line.Feed})
+	report, err := db.Sync(ctx, o.from, advisory.SyncOptions{
+		Ecosystems: o.ecosystems, Progress: a.Line.Feed, Insecure: o.insecure, AllowShrink: o.shrink,
+	})
 	a.Line.End()
 	if len(report.Changes)+len(report.Failed) > 0 {
 		if shown := a.Print(report, func(t *term.Table) { showSync(t, report) }); shown != nil {
@@ -137,93 +149,4 @@ func showSync(t *term.Table, report advisory.SyncReport) {
 	for _, f := range report.Failed {
 		t.Row(f.Feed, "", "", "", "", "", "failed: "+f.Reason)
 	}
-}
-
-func (a *app) advisoryStatusCommand() *cobra.Command {
-	var path string
-	cmd := &cobra.Command{
-		Use: "status", Short: "Show which feeds the local database has, and how old they are", Args: term.Wanted(),
-		Example: "  goldkeep advisory status\n  goldkeep advisory status -o json | jq -r .id",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			db, err := openExisting(cmd.Context(), a.databasePath(path))
-			if err != nil {
-				return err
-			}
-			defer func() { _ = db.close() }()
-			s, err := db.Snapshot(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if s.Feeds == nil {
-				s.Feeds = []advisory.FeedState{}
-			}
-			return a.Print(s, func(t *term.Table) {
-				t.Row("FEED", "RECORDS", "NEWEST", "SYNCED")
-				for _, f := range s.Feeds {
-					t.Row(f.Name, f.Records, f.Newest, ago(time.Since(f.Synced)))
-				}
-			})
-		},
-	}
-	addDatabaseFlag(cmd, &path)
-	return cmd
-}
-
-func (a *app) advisoryShowCommand() *cobra.Command {
-	var path string
-	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show an advisory, by its id or another name of the flaw", Args: term.Wanted("ID"),
-		Example: "  goldkeep advisory show CVE-2024-45338\n  goldkeep advisory show GO-2024-3333 -o json",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			db, err := openExisting(cmd.Context(), a.databasePath(path))
-			if err != nil {
-				return err
-			}
-			defer func() { _ = db.close() }()
-			records, err := db.Get(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.Print(records, func(t *term.Table) {
-				for i, r := range records {
-					if i > 0 {
-						t.Row()
-					}
-					showRecord(t, r)
-				}
-			})
-		},
-	}
-	addDatabaseFlag(cmd, &path)
-	return cmd
-}
-
-func showRecord(t *term.Table, r advisory.Record) {
-	affected := r.Affected
-	r.Affected = nil
-	t.Fields(r)
-	for _, p := range affected {
-		t.Row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
-	}
-}
-
-// versions says in words which versions a record hits.
-func versions(p advisory.Affected) string {
-	var parts []string
-	for _, r := range p.Ranges {
-		for _, e := range r.Events {
-			switch {
-			case e.Introduced != "" && e.Introduced != "0":
-				parts = append(parts, "from "+e.Introduced)
-			case e.Fixed != "":
-				parts = append(parts, "fixed in "+e.Fixed)
-			case e.LastAffected != "":
-				parts = append(parts, "up to "+e.LastAffected)
-			}
-		}
-	}
-	if len(parts) == 0 && len(p.Versions) > 0 {
-		parts = append(parts, fmt.Sprintf("%d listed versions", len(p.Versions)))
-	}
-	return strings.Join(parts, ", ")
 }
