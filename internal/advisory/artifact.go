@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,11 @@ const ArtifactType = "application/vnd.goldkeep.advisories.v1"
 // that a registry or a machine without network can take, and returns the names of
 // the files in it. The same feeds and time give the same bytes.
 func Pack(dir string, w io.Writer, at time.Time) ([]string, error) {
-	under, feeds, err := feedsIn(dir)
+	under, _, err := feedsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	found, err := Folder(dir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -37,14 +42,14 @@ func Pack(dir string, w io.Writer, at time.Time) ([]string, error) {
 	defer func() { _ = root.Close() }()
 	var names []string
 	var files []image.Titled
-	for _, f := range layout(under, feeds) {
-		for _, name := range f.paths {
-			if info, err := root.Stat(name); err == nil && info.Mode().IsRegular() {
-				title := strings.TrimPrefix(name, under)
-				names, files = append(names, title), append(files, image.Titled{Title: title, Path: name})
-				break
-			}
+	for _, f := range found {
+		name, err := filepath.Rel(dir, f.Path)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "pack advisories: %w", err)
 		}
+		name = filepath.ToSlash(name)
+		title := strings.TrimPrefix(name, under)
+		names, files = append(names, title), append(files, image.Titled{Title: title, Path: name})
 	}
 	if err := image.WriteFiles(w, root, files, ArtifactType, at); err != nil {
 		return nil, fmt.Errorf("pack advisories: %w", err)
@@ -58,6 +63,26 @@ const wantedOrigin = "give a folder, an http(s) address, or what goldkeep adviso
 func isReference(from string) bool {
 	host, _, below := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(from, "registry:"), "docker://"), "/")
 	return below && host != "" && host[0] != '.' && (strings.ContainsAny(host, ".:") || host == "localhost")
+}
+
+// PackFile is Pack into a file, which appears whole or not at all.
+func PackFile(dir, file string, at time.Time) ([]string, error) {
+	tmp, err := os.Create(file + ".part")
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "pack advisories: %w", err)
+	}
+	names, err := Pack(dir, tmp, at)
+	if end := tmp.Close(); err == nil {
+		err = end
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	return names, nil
 }
 
 // openArtifact opens feeds that Pack has packed.

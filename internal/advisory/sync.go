@@ -202,6 +202,37 @@ func feedsIn(dir string) (under string, feeds []string, err error) {
 		WithHint("expected the layout of the OSV bucket: <Ecosystem>/all.zip, and kev.json and epss.csv if you have them")
 }
 
+// FolderFile is a feed in a folder.
+type FolderFile struct{ Feed, Path string }
+
+// Folder lists the feeds of a folder, in the order they are to be taken in: all, or
+// those of some ecosystems, and the lists beside them. One that is asked for and not
+// there is fault.NotFound.
+func Folder(dir string, only []string) ([]FolderFile, error) {
+	under, feeds, err := feedsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(only) > 0 {
+		feeds = only
+	}
+	var files []FolderFile
+	for _, f := range layout(under, feeds) {
+		found := false
+		for _, path := range f.paths {
+			name := filepath.Join(dir, filepath.FromSlash(path))
+			if _, err := os.Stat(name); err == nil && !found {
+				found = true
+				files = append(files, FolderFile{f.feed, name})
+			}
+		}
+		if !found && !f.optional {
+			return nil, fault.New(fault.NotFound, "there is no feed %s in %s", f.feed, dir)
+		}
+	}
+	return files, nil
+}
+
 func (x *Index) folder(dir string) taker {
 	return func(ctx context.Context, src source, path string) (Change, error) {
 		name := filepath.Join(dir, filepath.FromSlash(path))

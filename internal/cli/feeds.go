@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
-	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
@@ -224,20 +222,9 @@ func (a *app) advisoryPackCommand() *cobra.Command {
 			"copy it to a registry; \"goldkeep advisory sync\" and the server take it from there or from the file.",
 		Example: "  goldkeep advisory pack ./feeds --out feeds.oci.tar\n  goldkeep advisory sync --from feeds.oci.tar",
 		RunE: func(_ *cobra.Command, args []string) error {
-			tmp, err := os.Create(out + ".part")
+			names, err := advisory.PackFile(args[0], out, time.Now())
 			if err != nil {
-				return fault.New(fault.Invalid, "pack advisories: %w", err)
-			}
-			names, err := advisory.Pack(args[0], tmp, time.Now())
-			if end := tmp.Close(); err == nil && end != nil {
-				err = fault.New(fault.Invalid, "pack advisories: %w", end)
-			}
-			if err != nil {
-				_ = os.Remove(tmp.Name())
 				return err
-			}
-			if err := os.Rename(tmp.Name(), out); err != nil {
-				return fault.New(fault.Invalid, "pack advisories: %w", err)
 			}
 			return a.Print(map[string]any{"file": out, "feeds": names}, func(t *term.Table) {
 				t.Row("FILE", "IN IT")

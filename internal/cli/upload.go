@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,20 +21,12 @@ import (
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-// scoreFiles are the files beside the ecosystems' folders, by feed.
-var scoreFiles = []struct{ feed, file string }{
-	{advisory.FeedKEV, "kev.json"},
-	{advisory.FeedEPSS, "epss.csv"},
-	{advisory.FeedEPSS, "epss.csv.gz"},
-	{advisory.FeedCVSS, "cve-severity.json"},
-}
-
 // uploadFeeds sends the feeds of a folder to the server, but for those it has.
 func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 	if strings.Contains(o.from, "://") {
 		return term.Usage(cmd, "--server needs a folder: fetch the feeds first")
 	}
-	files, err := feedFiles(o.from, o.ecosystems)
+	files, err := advisory.Folder(o.from, o.ecosystems)
 	if err != nil {
 		return err
 	}
@@ -54,9 +44,9 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 	}
 	changes := []client.FeedChange{}
 	for _, f := range files {
-		change, err := a.uploadFeed(cmd.Context(), c, f, hashes[f.feed])
+		change, err := a.uploadFeed(cmd.Context(), c, f, hashes[f.Feed])
 		if err != nil {
-			return fmt.Errorf("send feed %s: %w", f.feed, err)
+			return fmt.Errorf("send feed %s: %w", f.Feed, err)
 		}
 		changes = append(changes, *change)
 	}
@@ -75,44 +65,9 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 	})
 }
 
-// feedFile is a feed in a folder.
-type feedFile struct{ feed, path string }
-
-// feedFiles lists the feeds of a folder: ecosystems first, for scores say
-// something about records that are there.
-func feedFiles(dir string, only []string) ([]feedFile, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fault.New(fault.NotFound, "read advisories: %w", err)
-	}
-	var files []feedFile
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name(), "all.zip")
-		if _, err := os.Stat(path); err == nil && (len(only) == 0 || slices.Contains(only, e.Name())) {
-			files = append(files, feedFile{e.Name(), path})
-		}
-	}
-	for _, wanted := range only {
-		if !slices.ContainsFunc(files, func(f feedFile) bool { return f.feed == wanted }) {
-			return nil, notFound("there is no feed %s in %s", wanted, dir)
-		}
-	}
-	for _, s := range scoreFiles {
-		path := filepath.Join(dir, s.file)
-		twice := slices.ContainsFunc(files, func(f feedFile) bool { return f.feed == s.feed })
-		if _, err := os.Stat(path); err == nil && !twice {
-			files = append(files, feedFile{s.feed, path})
-		}
-	}
-	if len(files) == 0 {
-		return nil, notFound("there are no feeds in %s", dir).WithHint("it must hold <Ecosystem>/all.zip, as OSV's public bucket does")
-	}
-	return files, nil
-}
-
 // uploadFeed sends one feed, unless the server has that very file.
-func (a *app) uploadFeed(ctx context.Context, c *client.Client, f feedFile, held client.Feed) (*client.FeedChange, error) {
-	file, err := os.Open(f.path)
+func (a *app) uploadFeed(ctx context.Context, c *client.Client, f advisory.FolderFile, held client.Feed) (*client.FeedChange, error) {
+	file, err := os.Open(f.Path)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "open feed: %w", err)
 	}
@@ -122,13 +77,13 @@ func (a *app) uploadFeed(ctx context.Context, c *client.Client, f feedFile, held
 		return nil, fault.New(fault.Invalid, "read feed: %w", err)
 	}
 	if held.Hash == "sha256:"+hex.EncodeToString(hash.Sum(nil)) {
-		return &client.FeedChange{Feed: f.feed, Unchanged: true, Records: held.Records}, nil
+		return &client.FeedChange{Feed: f.Feed, Unchanged: true, Records: held.Records}, nil
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, fault.New(fault.Invalid, "read feed: %w", err)
 	}
 	if a.Terminal {
-		a.Note("sending %s", f.feed)
+		a.Note("sending %s", f.Feed)
 	}
-	return c.UploadFeed(ctx, f.feed, file)
+	return c.UploadFeed(ctx, f.Feed, file)
 }
