@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func (p parser) required(name string) bool { return p.extract.FileRequired(named
 func parserFor(name string) *parser {
 	all := parsers()
 	for i := range all {
-		if all[i].required(name) {
+		if all[i].required(name) && !isGemSource(name) {
 			return &all[i]
 		}
 	}
@@ -83,12 +84,23 @@ func parserFor(name string) *parser {
 func (p parser) read(ctx context.Context, f *Found, name string, data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // npm and pip read files with a byte order mark, too
 	found, err := p.extractSafely(ctx, name, data)
-	if err != nil {
+	gem := strings.HasSuffix(name, ".gemspec")
+	if err != nil && !gem {
 		f.fail("not understood: "+short(err.Error()), p.fatal)
 	}
 	for _, pkg := range found {
 		f.add(toPackage(pkg))
 	}
+	if len(found) == 0 && gem {
+		f.gap("a Ruby gem whose name or version is not written out")
+	}
+}
+
+// isGemSource knows the recipe a gem has in its own folder. The one that counts is
+// among the specifications; gems taken from Git have no other.
+func isGemSource(name string) bool {
+	return strings.HasSuffix(name, ".gemspec") && strings.Contains(name, "/gems/") &&
+		!strings.Contains(name, "/specifications/") && !strings.Contains(name, "/bundler/gems/")
 }
 
 // extractSafely keeps a fault in a parser of hostile files from ending the server.
@@ -121,6 +133,10 @@ func toPackage(p *extractor.Package) Package {
 		c.Arch, c.Maintainer = SafeText(m.Architecture), SafeText(m.Maintainer)
 		c.Source, c.SourceVersion = orElse(m.OriginName, c.Name), c.Version
 		return c
+	}
+	if m, ok := p.Metadata.(*depsjson.Metadata); ok {
+		c.Main = m.Type == "project" // own code: the registry's package of that name is another
+		c.Name = strings.TrimPrefix(c.Name, "runtimepack.")
 	}
 	c.Ecosystem = languageEcosystems[p.PURLType]
 	c.PURL = PURL(p.PURLType, c.Name, c.Version)

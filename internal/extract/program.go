@@ -114,7 +114,12 @@ func rustPackages(r io.ReaderAt) ([]Package, error) {
 	if section == nil {
 		return nil, nil
 	}
-	z, err := zlib.NewReader(io.LimitReader(section.Open(), maxRustRecord))
+	return rustRecord(io.LimitReader(section.Open(), maxRustRecord))
+}
+
+// rustRecord unpacks the record and lists its packages.
+func rustRecord(packed io.Reader) ([]Package, error) {
+	z, err := zlib.NewReader(packed)
 	if err != nil {
 		return nil, err
 	}
