@@ -86,8 +86,8 @@ type Own struct {
 const (
 	// MaxDocument is how large a document may be, in bytes.
 	MaxDocument   = 32 << 20
-	maxStatements = 100_000
-	maxProducts   = 500_000 // of all statements, with the packages in them
+	maxStatements = 50_000
+	maxProducts   = 200_000 // of all statements, with the packages in them
 	maxNames      = 200     // of one flaw
 	maxText       = 4000    // bytes of one text
 	maxName       = 1000    // bytes of one name, id or package URL
