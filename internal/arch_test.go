@@ -23,7 +23,7 @@ const module = "github.com/goldkeep/goldkeep/"
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
 	image leak dockerfile extract component advisory finding fleet vex provenance verdict scan report catalog
-	ca attest workload identity
+	ca attest workload identity notify
 	policy auth engine gate
 	plan wire api agent term cli server
 `)

@@ -10,6 +10,7 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/notify"
 )
 
 func (e *Engine) showAdvisories(ctx context.Context, _ *call) (any, error) {
@@ -104,7 +105,7 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 // Settle has matched and judged again what a feed touched, and returns in how many
 // images something else was found.
 func (e *Engine) Settle(ctx context.Context, change advisory.Change) (int, error) {
-	images, err := e.o.Identity.Refresh(ctx, change.Keys)
+	images, err := e.o.Identity.Refresh(notify.Because(ctx, "feed "+change.Feed), change.Keys)
 	if err != nil {
 		return 0, err
 	}

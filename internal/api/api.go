@@ -23,6 +23,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -35,6 +36,7 @@ type Options struct {
 	Catalog    *catalog.Catalog
 	Workloads  *workload.Book
 	Identity   *identity.Service
+	Notify     *notify.Service
 	Planner    *plan.Planner
 	Advisories *advisory.Index
 	Vendors    *vex.Book

@@ -188,6 +188,7 @@ func TestEveryOperation(t *testing.T) {
 	c.call("GET /api/v1/nodes/{node}/watch?since=0&secretsSince=0&timeout=1s", node.Token, nil, "web-1")
 	c.call("POST /api/v1/instances/{id}/renew", node.Token, client.RenewRequest{Node: "web-1", CSR: request(t)}, id)
 	c.call("DELETE /api/v1/instances/{id}?node=web-1", node.Token, nil, id)
+	c.tell()
 	records := decode[struct{ Items []client.AuditRecord }](t, c.call("GET /api/v1/audit?limit=5", root, nil))
 	if len(records.Items) != 5 {
 		t.Errorf("%d audit records", len(records.Items))

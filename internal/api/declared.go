@@ -9,6 +9,7 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 )
 
@@ -58,7 +59,7 @@ func (e *Engine) change(ctx context.Context, c *call, do func(context.Context, [
 	if len(docs) == 0 {
 		return nil, fault.New(fault.Invalid, "there is no document to apply").WithHint("name files or folders with -f")
 	}
-	changes, err := do(ctx, docs, in.Prune)
+	changes, err := do(notify.Because(ctx, "apply"), docs, in.Prune)
 	if err != nil {
 		return nil, err
 	}

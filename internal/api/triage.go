@@ -10,6 +10,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
@@ -71,7 +72,7 @@ func (e *Engine) triaged(ctx context.Context, all ...verdict.Triage) error {
 		if err != nil {
 			return err
 		}
-		if err := e.o.Identity.Reconcile(ctx, ids); err != nil {
+		if err := e.o.Identity.Reconcile(notify.Because(ctx, "triage"), ids); err != nil {
 			return err
 		}
 	}

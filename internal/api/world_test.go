@@ -65,6 +65,7 @@ func newWorld(t testing.TB) *world {
 	s, err := server.New(ctx, server.Config{
 		Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "key"), Node: "test",
 		Audit: server.Audit{MinFree: 1 << 20}, TLS: server.TLS{Off: true}, Feeds: server.Feeds{From: filepath.Join(dir, "feeds")},
+		Notifications: server.Notifications{Webhooks: server.Webhooks{Allow: []string{"127.0.0.0/8"}}},
 	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		cancel()

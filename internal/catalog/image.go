@@ -263,6 +263,19 @@ func (c *Catalog) Images(ctx context.Context, after image.Digest, limit int) ([]
 	return all, err
 }
 
+// Name returns what an image was last called, which anybody may have chosen; ""
+// where it is not known.
+func (c *Catalog) Name(ctx context.Context, id image.Digest) (string, error) {
+	var name string
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT name FROM catalog_image WHERE id = ?", string(id)).Scan(&name)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return "", nil
+	}
+	return name, err
+}
+
 // Known returns the IDs of all images that go by a digest: several where it is
 // the digest of an index; none where the server has never heard of it.
 func (c *Catalog) Known(ctx context.Context, digest image.Digest) ([]image.Digest, error) {

@@ -6,6 +6,7 @@ package plan
 import (
 	"context"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/policy"
@@ -26,7 +27,7 @@ func (p *Planner) load(ctx context.Context) (*held, error) {
 	for _, kind := range kinds {
 		h.bodies[kind] = map[string]any{}
 	}
-	for _, load := range []func(context.Context, *held) error{p.loadPolicies, p.loadSigners, p.loadEnvironments, p.loadGoldens, p.loadWorkloads} {
+	for _, load := range []func(context.Context, *held) error{p.loadPolicies, p.loadSigners, p.loadEnvironments, p.loadGoldens, p.loadWorkloads, p.loadNotifications} {
 		if err := load(ctx, h); err != nil {
 			return nil, err
 		}
@@ -112,6 +113,21 @@ func (p *Planner) loadWorkloads(ctx context.Context, h *held) error {
 	return nil
 }
 
+func (p *Planner) loadNotifications(ctx context.Context, h *held) error {
+	all, err := p.Notifications.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		id := "Notification/" + n.Name
+		h.bodies["Notification"][n.Name], h.protected[id] = n, n.Protect
+		for _, env := range n.Environments {
+			h.refers[id] = append(h.refers[id], "Environment/"+env)
+		}
+	}
+	return nil
+}
+
 // plain is how a kind is called in a sentence.
 var plain = map[string]string{"Environment": "environment", "GoldenImage": "golden image", "Signer": "signer"}
 
@@ -139,6 +155,14 @@ func (w *wanted) checkReferences(have *held) {
 	for name, g := range w.goldens {
 		if g != nil {
 			w.dangling("GoldenImage", name, []string{"from"}, missing("GoldenImage", g.From))
+		}
+	}
+	for name, n := range w.notifications {
+		if n == nil {
+			continue
+		}
+		for i, env := range n.Environments {
+			w.dangling("Notification", name, []string{"environments", strconv.Itoa(i)}, missing("Environment", env))
 		}
 	}
 	for name, wl := range w.workloads {

@@ -18,6 +18,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -54,6 +55,13 @@ type Policies interface {
 	List(ctx context.Context) ([]string, error)
 }
 
+// Notifications keeps whom to tell of what.
+type Notifications interface {
+	List(ctx context.Context) ([]notify.Notification, error)
+	Put(ctx context.Context, n notify.Notification) error
+	Delete(ctx context.Context, name string) error
+}
+
 // Loop is told what changed, so that what stands on it is judged again.
 type Loop interface {
 	Reconcile(ctx context.Context, ids []image.Digest) error
@@ -63,28 +71,30 @@ type Loop interface {
 
 // Planner plans and applies.
 type Planner struct {
-	Catalog   *catalog.Catalog
-	Workloads *workload.Book
-	Policies  Policies
-	Loop      Loop
+	Catalog       *catalog.Catalog
+	Workloads     *workload.Book
+	Policies      Policies
+	Notifications Notifications
+	Loop          Loop
 }
 
 // wanted is everything the documents declare, parsed and checked.
 type wanted struct {
-	docs         []manifest.Document
-	environments map[string]*verdict.Environment
-	goldens      map[string]*catalog.Golden
-	workloads    map[string]*workload.Workload
-	policies     map[string]string
-	signers      map[string]*provenance.Signer
-	at           map[string]manifest.Document // by "Kind/name"
-	leftovers    []Change                     // with prune: what nobody wants
-	gone         map[string]bool              // those of them that go, by "Kind/name"
-	errs         manifest.Errors
+	docs          []manifest.Document
+	environments  map[string]*verdict.Environment
+	goldens       map[string]*catalog.Golden
+	workloads     map[string]*workload.Workload
+	policies      map[string]string
+	signers       map[string]*provenance.Signer
+	notifications map[string]*notify.Notification
+	at            map[string]manifest.Document // by "Kind/name"
+	leftovers     []Change                     // with prune: what nobody wants
+	gone          map[string]bool              // those of them that go, by "Kind/name"
+	errs          manifest.Errors
 }
 
 // the order things are applied in: what is referred to comes first.
-var kinds = []string{"Policy", "Signer", "Environment", "GoldenImage", "Workload"}
+var kinds = []string{"Policy", "Signer", "Environment", "GoldenImage", "Workload", "Notification"}
 
 // Plan says what documents would change. With prune, what is not in them would
 // be deleted, but never what is protected. All errors of all documents are
@@ -161,7 +171,8 @@ func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool
 func parse(docs []manifest.Document) *wanted {
 	w := &wanted{
 		docs: docs, environments: map[string]*verdict.Environment{}, goldens: map[string]*catalog.Golden{},
-		workloads: map[string]*workload.Workload{}, policies: map[string]string{}, signers: map[string]*provenance.Signer{}, at: map[string]manifest.Document{},
+		workloads: map[string]*workload.Workload{}, policies: map[string]string{}, signers: map[string]*provenance.Signer{},
+		notifications: map[string]*notify.Notification{}, at: map[string]manifest.Document{},
 	}
 	for _, doc := range docs {
 		id := doc.Kind + "/" + doc.Meta.Name
@@ -188,8 +199,10 @@ func (w *wanted) parse(doc manifest.Document) {
 		w.policies[doc.Meta.Name], err = parsePolicy(doc)
 	case "Signer":
 		w.signers[doc.Meta.Name], err = provenance.ParseSigner(doc)
+	case "Notification":
+		w.notifications[doc.Meta.Name], err = notify.Parse(doc)
 	default:
-		w.fail(doc, doc.Line, "kind %q is not known; the kinds are Environment, GoldenImage, Workload, Signer and Policy", doc.Kind)
+		w.fail(doc, doc.Line, "kind %q is not known; the kinds are Environment, GoldenImage, Workload, Notification, Signer and Policy", doc.Kind)
 	}
 	if err == nil {
 		return
@@ -249,6 +262,10 @@ func (w *wanted) bodies(kind string) map[string]any {
 	case "Workload":
 		for name, wl := range w.workloads {
 			all[name] = wl
+		}
+	case "Notification":
+		for name, n := range w.notifications {
+			all[name] = n
 		}
 	}
 	return all
@@ -347,6 +364,8 @@ func (p *Planner) do(ctx context.Context, c Change, want *wanted) ([]image.Diges
 		return nil, errors.Join(err, p.judgeAgain(ctx, environments))
 	case "GoldenImage":
 		return p.Catalog.PutGolden(ctx, *want.goldens[c.Name])
+	case "Notification":
+		return nil, p.Notifications.Put(ctx, *want.notifications[c.Name])
 	}
 	return nil, p.Workloads.Put(ctx, *want.workloads[c.Name])
 }
@@ -371,6 +390,8 @@ func (p *Planner) remove(ctx context.Context, c Change) ([]image.Digest, error) 
 		return nil, errors.Join(err, p.judgeAgain(ctx, environments))
 	case "GoldenImage":
 		return p.Catalog.DeleteGolden(ctx, c.Name)
+	case "Notification":
+		return nil, p.Notifications.Delete(ctx, c.Name)
 	}
 	return nil, p.Workloads.Delete(ctx, c.Name)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/storetest"
@@ -79,6 +80,7 @@ func newWorld(t testing.TB, st store.Store) *world {
 		Catalog: must(catalog.New(ctx, st))(t), Workloads: must(workload.New(ctx, st, b))(t),
 		Policies: auth.NewPolicies(b.Space().Sub("policy")), Loop: w,
 	}
+	w.Notifications = must(notify.New(ctx, notify.Options{Store: st, Keys: b}))(t)
 	return w
 }
 

@@ -41,7 +41,9 @@ type Config struct {
 	TLS         TLS               `yaml:"tls"`
 	Audit       Audit             `yaml:"audit"`
 	Feeds       Feeds             `yaml:"feeds"`
-	Log         Log               `yaml:"log"`
+	// Notifications says how owners are told what changed.
+	Notifications Notifications `yaml:"notifications"`
+	Log           Log           `yaml:"log"`
 }
 
 // TLS are the settings of the listener.
@@ -124,6 +126,9 @@ func yamlProblem(err error) string {
 
 func (c Config) check() error {
 	if _, err := c.Log.open(io.Discard); err != nil {
+		return err
+	}
+	if _, err := c.Notifications.options(); err != nil {
 		return err
 	}
 	if err := c.Feeds.check(); err != nil {

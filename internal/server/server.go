@@ -40,6 +40,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -71,6 +72,7 @@ type Server struct {
 	vendors   *vex.Book
 	workloads *workload.Book
 	identity  *identity.Service
+	notify    *notify.Service
 	gate      *gate.Gate
 	api       *api.Engine
 	metrics   *metrics
@@ -93,7 +95,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Server, error) {
 	noCoreDumps()
 	s := &Server{config: c, log: log}
 	for _, step := range []func(context.Context) error{
-		s.openGround, s.openImages, s.openSecrets, s.openIdentity, s.openDoors, s.unsealAtStart,
+		s.openGround, s.openImages, s.openSecrets, s.openIdentity, s.openNotify, s.openDoors, s.unsealAtStart,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -194,7 +196,7 @@ func (s *Server) openIdentity(ctx context.Context) (err error) {
 	}
 	s.identity, err = identity.New(ctx, identity.Options{
 		Store: s.store, Catalog: s.catalog, Workloads: s.workloads, Authority: s.workloadAuthority, Tokens: instanceTokens{s.tokens},
-		Record: s.record, Sealed: s.barrier.Sealed, TTL: s.config.ttl(), Log: s.log,
+		Record: s.changed, Sealed: s.barrier.Sealed, TTL: s.config.ttl(), Log: s.log,
 	})
 	return err
 }
@@ -208,8 +210,8 @@ func (s *Server) scan(ctx context.Context, img *image.Image) (verdict.Evidence, 
 // openDoors opens the API and the listener.
 func (s *Server) openDoors(context.Context) (err error) {
 	s.api = api.New(api.Options{
-		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Advisories: s.advisory, Vendors: s.vendors, Scan: s.scan,
-		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Loop: s.identity},
+		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Notify: s.notify, Advisories: s.advisory, Vendors: s.vendors, Scan: s.scan,
+		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Notifications: s.notify, Loop: s.identity},
 		EnrolNode: s.enrolNode, Records: s.auditRecords, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
 		TempDir: s.config.Data, Version: Version, Log: s.log,
 	})
