@@ -25,7 +25,7 @@ var rooms = strings.Fields(`
 	image leak dockerfile extract component advisory finding fleet vex provenance verdict scan report catalog
 	ca attest workload identity notify
 	policy auth engine gate
-	plan wire api agent term cli server
+	plan wire api agent term keeper cli server
 `)
 
 // only lists rooms that may know less than the order allows.
@@ -34,9 +34,10 @@ var only = map[string][]string{
 	"policy":  {"fault"},
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
-	"term":  {"fault", "manifest"},
-	"cli":   {"term", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile"},
-	"agent": {"fault", "attest"},
+	"term":   {"fault", "manifest"},
+	"keeper": {"term", "fault", "audit"},
+	"cli":    {"term", "keeper", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile"},
+	"agent":  {"fault", "attest"},
 }
 
 // never lists arrows that are wrong though the order allows them.
@@ -45,7 +46,7 @@ var never = map[string][]string{
 }
 
 // auditors may import audit: the gate writes it, the rest reads or wires it.
-var auditors = []string{"gate", "cli", "server", "api"}
+var auditors = []string{"gate", "keeper", "server", "api"}
 
 // pickers may import variants (a folder inside a folder) of other rooms.
 var pickers = []string{"server", "agent", "cli"}
@@ -53,7 +54,7 @@ var pickers = []string{"server", "agent", "cli"}
 // heavy modules enter through one room.
 var heavy = map[string][]string{
 	"github.com/google/go-containerregistry": {"image"},
-	"github.com/spf13/cobra":                 {"term", "cli", "server", "agent"},
+	"github.com/spf13/cobra":                 {"term", "keeper", "cli", "server", "agent"},
 	"modernc.org/sqlite":                     {"store/sqlite"},
 	"github.com/jackc/pgx":                   {"store/postgres"},
 	"github.com/google/osv-scalibr":          {"extract", "finding", "advisory"},

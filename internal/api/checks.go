@@ -11,6 +11,7 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 // maxAsked bounds the layers of one question; no image has more.
@@ -65,17 +66,17 @@ func (e *Engine) check(ctx context.Context, c *call) (any, error) {
 	if img.Evidence == nil {
 		return nil, fault.New(fault.NotFound, "image %s has not been scanned", digest).WithHint("bring it with: goldkeep image add IMAGE")
 	}
-	judged, err := e.o.Catalog.Judge(ctx, img, *env, c.Now)
+	ev, err := e.o.Catalog.EvidenceIn(ctx, img, env)
 	if err != nil {
 		return nil, err
 	}
-	evidence, err := json.Marshal(img.Evidence)
+	evidence, err := json.Marshal(ev)
 	if err != nil {
 		return nil, fmt.Errorf("encode evidence: %w", err)
 	}
-	verdict, err := json.Marshal(judged)
+	judged, err := json.Marshal(verdict.Evaluate(*env, ev, c.Now))
 	if err != nil {
 		return nil, fmt.Errorf("encode verdict: %w", err)
 	}
-	return client.Check{Evidence: evidence, Verdict: verdict}, nil
+	return client.Check{Evidence: evidence, Verdict: judged}, nil
 }

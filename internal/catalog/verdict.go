@@ -26,21 +26,28 @@ type Pair struct {
 // whoever has acted on a verdict may Keep it. An image that is not known gets the
 // verdict unknown.
 func (c *Catalog) Judge(ctx context.Context, img *Image, env verdict.Environment, now time.Time) (verdict.Verdict, error) {
-	ev := verdict.Evidence{Image: verdict.Image{ID: string(img.ID), Name: img.Name}}
-	if img.Evidence != nil {
-		ev = *img.Evidence
-	}
-	channels, err := c.Channels(ctx, img.ID)
+	ev, err := c.EvidenceIn(ctx, img, &env)
 	if err != nil {
-		return verdict.Verdict{}, err
-	}
-	if ev, err = c.stand(ctx, ev, channels, &env); err != nil {
 		return verdict.Verdict{}, err
 	}
 	if img.Evidence == nil {
 		return verdict.Unseen(env, ev, now), nil
 	}
 	return verdict.Evaluate(env, ev, now), nil
+}
+
+// EvidenceIn is the evidence on an image as one environment judges it: with the
+// channels it stands in and the decisions that count there.
+func (c *Catalog) EvidenceIn(ctx context.Context, img *Image, env *verdict.Environment) (verdict.Evidence, error) {
+	ev := verdict.Evidence{Image: verdict.Image{ID: string(img.ID), Name: img.Name}}
+	if img.Evidence != nil {
+		ev = *img.Evidence
+	}
+	channels, err := c.Channels(ctx, img.ID)
+	if err != nil {
+		return ev, err
+	}
+	return c.stand(ctx, ev, channels, env)
 }
 
 // stand adds to evidence what depends on where the image stands: channels, their

@@ -244,7 +244,7 @@ func (a *app) advisoriesFor(ctx context.Context, o checkFlags, now time.Time) (s
 	}
 	for _, f := range snapshot.Feeds {
 		if old := now.Sub(f.Synced); old > stale {
-			a.Warn("the advisories of %s were last synced %s", f.Name, ago(old))
+			a.Warn("the advisories of %s were last synced %s", f.Name, term.Ago(old))
 			a.Hint("sync them: goldkeep advisory sync --from FOLDER|URL")
 			break
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldkeep/goldkeep/internal/keeper"
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
@@ -95,8 +96,10 @@ func (a *app) addCommands(root *cobra.Command) {
 	}
 	add(groupImages, a.checkCommand(), a.advisoryCommand(), a.imageCommand(), a.verdictCommand(), a.findingCommand(),
 		a.triageCommand(), a.vexCommand(), a.environmentCommand(), a.goldenCommand(), a.planCommand(), a.applyCommand())
-	add(groupPeople, a.kvCommand(), a.workloadCommand(), a.instanceCommand(), a.loginCommand())
-	add(groupServer, a.operatorCommand(), a.nodeCommand(), a.auditCommand(), a.statusCommand())
+	add(groupPeople, a.workloadCommand(), a.instanceCommand())
+	add(groupPeople, keeper.ForPeople(a.Term)...)
+	add(groupServer, a.nodeCommand())
+	add(groupServer, keeper.ForOperators(a.Term)...)
 	add(groupOther, a.versionCommand())
 }
 

@@ -94,12 +94,12 @@ func showFeeds(t *term.Table, held client.Snapshot) {
 	for _, f := range held.Feeds {
 		synced, tried, next, note := "never", "", "", ""
 		if !f.Synced.IsZero() {
-			synced = ago(time.Since(f.Synced))
+			synced = term.Ago(time.Since(f.Synced))
 		}
 		if f.Try != nil {
 			next, note = term.Moment(f.Try.Next), f.Try.Error
 			if !f.Try.Tried.IsZero() {
-				tried = ago(time.Since(f.Try.Tried))
+				tried = term.Ago(time.Since(f.Try.Tried))
 			}
 			if f.Try.Failures > 1 {
 				note = fmt.Sprintf("failed %d times: %s", f.Try.Failures, note)

@@ -156,6 +156,19 @@ func Moment(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04")
 }
 
+// Ago says how long ago something was.
+func Ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "just now"
+	case d < time.Hour:
+		return fmt.Sprintf("%d minutes ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d hours ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
 // Printable makes text from elsewhere harmless to a terminal and to a table.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {

@@ -1,32 +1,33 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package keeper
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-func (a *app) kvCommand() *cobra.Command {
+func (a *commands) kvCommand() *cobra.Command {
 	return term.Group("kv", "Read and write secrets (KV version 2)",
 		a.kvGetCommand(), a.kvPutCommand(), a.kvListCommand(), a.kvDeleteCommand(), a.kvEnableCommand())
 }
 
 // onSecret makes what a command does of a function that works on one place of the
 // server, given as MOUNT/PATH; wholeMount allows MOUNT alone.
-func (a *app) onSecret(wholeMount bool, do func(ctx context.Context, c *client.Client, mount, path string) error) func(*cobra.Command, []string) error {
+func (a *commands) onSecret(wholeMount bool, do func(ctx context.Context, c *client.Client, mount, path string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		mount, path, err := kvPath(cmd, args[0], wholeMount)
 		if err != nil {
@@ -56,7 +57,7 @@ type kvSecret struct {
 	Data    map[string]json.RawMessage `json:"data,omitempty"`
 }
 
-func (a *app) kvGetCommand() *cobra.Command {
+func (a *commands) kvGetCommand() *cobra.Command {
 	var field string
 	cmd := &cobra.Command{
 		Use: "get MOUNT/PATH", Short: "Show a secret, or one field of it", Args: term.Wanted("MOUNT/PATH"),
@@ -65,7 +66,7 @@ func (a *app) kvGetCommand() *cobra.Command {
 		RunE: a.onSecret(false, func(ctx context.Context, c *client.Client, mount, path string) error {
 			fields, version, err := c.Secret(ctx, mount, path)
 			if noSecret(err) {
-				return notFound("there is no secret at %s/%s, or its newest version is deleted", mount, path).WithHint("see what there is: goldkeep kv list %s", mount)
+				return fault.New(fault.NotFound, "there is no secret at %s/%s, or its newest version is deleted", mount, path).WithHint("see what there is: goldkeep kv list %s", mount)
 			}
 			if err != nil {
 				return err
@@ -76,7 +77,7 @@ func (a *app) kvGetCommand() *cobra.Command {
 			s := kvSecret{Path: mount + "/" + path, Version: version, Data: fields}
 			return a.Print(s, func(t *term.Table) {
 				t.Row("FIELD", "VALUE")
-				for _, name := range sortedKeys(fields) {
+				for _, name := range slices.Sorted(maps.Keys(fields)) {
 					t.Row(name, term.PlainText(fields[name]))
 				}
 			})
@@ -93,10 +94,10 @@ func noSecret(err error) bool {
 	return errors.As(err, &answer) && answer.Kind == fault.NotFound.String() && answer.Message == ""
 }
 
-func (a *app) printField(path, field string, fields map[string]json.RawMessage) error {
+func (a *commands) printField(path, field string, fields map[string]json.RawMessage) error {
 	raw, ok := fields[field]
 	if !ok {
-		return notFound("%s has no field %q", path, field).WithHint("its fields are: %s", strings.Join(sortedKeys(fields), ", "))
+		return fault.New(fault.NotFound, "%s has no field %q", path, field).WithHint("its fields are: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 	}
 	if a.Output == "json" {
 		return term.WriteJSON(a.Out, raw)
@@ -109,7 +110,7 @@ func (a *app) printField(path, field string, fields map[string]json.RawMessage) 
 	return err
 }
 
-func (a *app) kvPutCommand() *cobra.Command {
+func (a *commands) kvPutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "put MOUNT/PATH FIELD=@FILE|FIELD=-|FIELD=VALUE...", Short: "Write a secret: a new version with these fields and no others", Args: term.Wanted("MOUNT/PATH", "FIELD=..."),
 		Long: "Write a secret: a new version with these fields and no others. A value comes from a\n" +
@@ -146,7 +147,7 @@ func (a *app) kvPutCommand() *cobra.Command {
 
 // kvFields reads the values from where the arguments say. No value is ever part
 // of an error.
-func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error) {
+func (a *commands) kvFields(cmd *cobra.Command, args []string) (map[string]any, error) {
 	fields := map[string]any{}
 	visible, stdin := false, false
 	for i, arg := range args {
@@ -184,7 +185,7 @@ func (a *app) kvFields(cmd *cobra.Command, args []string) (map[string]any, error
 	return fields, nil
 }
 
-func (a *app) kvStdin(cmd *cobra.Command, name string) (string, error) {
+func (a *commands) kvStdin(cmd *cobra.Command, name string) (string, error) {
 	const most = 1 << 20
 	if _, ok := term.IsTerminal(a.In); ok {
 		return a.SecretInput(cmd.Context())("value of " + name)
@@ -199,7 +200,7 @@ func (a *app) kvStdin(cmd *cobra.Command, name string) (string, error) {
 	return strings.TrimSuffix(string(text), "\n"), nil
 }
 
-func (a *app) kvListCommand() *cobra.Command {
+func (a *commands) kvListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list MOUNT[/PATH]", Short: "List the secrets in a folder; names that end in / are folders", Args: term.Wanted("MOUNT[/PATH]"),
 		Example: "  goldkeep kv list secret\n  goldkeep kv list secret/team",
@@ -217,7 +218,7 @@ func (a *app) kvListCommand() *cobra.Command {
 	}
 }
 
-func (a *app) kvDeleteCommand() *cobra.Command {
+func (a *commands) kvDeleteCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "delete MOUNT/PATH", Short: "Delete the newest version of a secret, or all of it", Args: term.Wanted("MOUNT/PATH"),
@@ -240,7 +241,7 @@ func (a *app) kvDeleteCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) kvEnableCommand() *cobra.Command {
+func (a *commands) kvEnableCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "enable MOUNT", Short: "Make a new place for secrets; dev mode has one at secret", Args: term.Wanted("MOUNT"),
 		Example: "  goldkeep kv enable secret",

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package keeper
 
 import (
 	"context"
@@ -14,11 +14,10 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-func (a *app) operatorCommand() *cobra.Command {
+func (a *commands) operatorCommand() *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show whether the server is initialized and unsealed (exit code 5 while it is not)", Args: term.Wanted(),
 		Example: "  goldkeep operator status",
@@ -45,7 +44,7 @@ func (a *app) operatorCommand() *cobra.Command {
 }
 
 // showSeal shows a seal status; sealed is exit code 5.
-func (a *app) showSeal(s *client.SealStatus) error {
+func (a *commands) showSeal(s *client.SealStatus) error {
 	err := a.Print(s, func(t *term.Table) { sealRows(t, s) })
 	if err != nil {
 		return err
@@ -54,7 +53,7 @@ func (a *app) showSeal(s *client.SealStatus) error {
 }
 
 // sealedCode is exit code 5, with what to do about it, for a sealed server.
-func (a *app) sealedCode(s *client.SealStatus) error {
+func (a *commands) sealedCode(s *client.SealStatus) error {
 	switch {
 	case !s.Initialized:
 		a.Hint("initialize it: goldkeep operator init")
@@ -88,7 +87,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func (a *app) operatorInitCommand() *cobra.Command {
+func (a *commands) operatorInitCommand() *cobra.Command {
 	var shares, threshold int
 	cmd := &cobra.Command{
 		Use: "init", Short: "Initialize a new server; prints the key shares and the root token, once", Args: term.Wanted(),
@@ -126,7 +125,7 @@ func (a *app) operatorInitCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) operatorUnsealCommand() *cobra.Command {
+func (a *commands) operatorUnsealCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "unseal", Short: "Give key shares until the server is unsealed", Args: term.Wanted(),
 		Long: "Give key shares until the server is unsealed. On a terminal you are asked for one share;\n" +
@@ -163,7 +162,7 @@ func noInput(what string, err error) error {
 	return fault.New(fault.Invalid, "there is no %s on standard input", what)
 }
 
-func (a *app) loginCommand() *cobra.Command {
+func (a *commands) loginCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "login", Short: "Keep a token for the commands to come", Args: term.Wanted(),
 		Long: "Keep a token for the commands to come. It is asked for, or read from standard input,\n" +

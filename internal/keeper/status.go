@@ -1,13 +1,13 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package keeper
 
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +15,6 @@ import (
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
@@ -27,7 +26,7 @@ type overview struct {
 	Instances  map[string]int    `json:"instances,omitempty"` // by state
 }
 
-func (a *app) statusCommand() *cobra.Command {
+func (a *commands) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show how the server is: sealed or not, how old its advisories are, what runs", Args: term.Wanted(),
 		Long: "Show how the server is. Without a token that may see more, only the seal is shown.\n" +
@@ -87,54 +86,15 @@ func showOverview(t *term.Table, o *overview, now time.Time) {
 					oldest = f.Synced
 				}
 			}
-			text = fmt.Sprintf("%d records in %d feeds, synced %s", records, len(o.Advisories.Feeds), ago(now.Sub(oldest)))
+			text = fmt.Sprintf("%d records in %d feeds, synced %s", records, len(o.Advisories.Feeds), term.Ago(now.Sub(oldest)))
 		}
 		t.Row("advisories", text)
 	}
 	if o.Instances != nil {
 		var states []string
-		for _, s := range sortedKeys(o.Instances) {
+		for _, s := range slices.Sorted(maps.Keys(o.Instances)) {
 			states = append(states, fmt.Sprintf("%d %s", o.Instances[s], s))
 		}
 		t.Row("instances", term.First(strings.Join(states, ", "), "none"))
-	}
-}
-
-// ago says how long ago something was.
-func ago(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return "just now"
-	case d < time.Hour:
-		return fmt.Sprintf("%d minutes ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours ago", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
-}
-
-// build is what "version" answers.
-type build struct {
-	Version  string `json:"version"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
-func (a *app) version() build {
-	b := build{Version: term.First(a.Version, "devel"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok && a.Version == "" {
-		b.Version = term.First(strings.Trim(info.Main.Version, "()"), b.Version)
-	}
-	return b
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Show the version of this program", Args: term.Wanted(),
-		Example: "  goldkeep version",
-		RunE: func(*cobra.Command, []string) error {
-			b := a.version()
-			return a.Print(b, func(t *term.Table) { t.Fields(b) })
-		},
 	}
 }

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package keeper
 
 import (
 	"context"
@@ -14,11 +14,10 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-func (a *app) auditCommand() *cobra.Command {
+func (a *commands) auditCommand() *cobra.Command {
 	return term.Group("audit", "Read the audit log, and verify that nobody changed it", a.auditShowCommand(), a.auditVerifyCommand())
 }
 
@@ -31,7 +30,7 @@ type verified struct {
 	Problems []audit.Problem `json:"problems"`
 }
 
-func (a *app) auditVerifyCommand() *cobra.Command {
+func (a *commands) auditVerifyCommand() *cobra.Command {
 	var anchor string
 	cmd := &cobra.Command{
 		Use: "verify FILE...", Short: "Verify the chain of an audit log; needs no server", Args: term.Wanted("FILE..."),
@@ -100,7 +99,7 @@ func verifyLog(ctx context.Context, files []string, anchorFile string) (verified
 	return v, nil
 }
 
-func (a *app) auditShowCommand() *cobra.Command {
+func (a *commands) auditShowCommand() *cobra.Command {
 	var after uint64
 	var limit int
 	cmd := term.Listing[client.AuditRecord]{
