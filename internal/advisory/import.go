@@ -110,6 +110,7 @@ type run struct {
 	src    source
 	hash   string
 	first  bool              // the feed has never been imported to its end
+	older  bool              // what is held was read by an older reader, which may have named it otherwise
 	held   map[string]string // id -> hash of the records held before
 	seen   map[string]bool   // ids met in the feed
 	now    time.Time
@@ -148,7 +149,7 @@ func (x *Index) begin(ctx context.Context, src source, hash string) (*run, bool,
 	if err != nil {
 		return im, false, fault.New(fault.KindOf(err), "import feed %s: %w", src.feed, err)
 	}
-	im.first = !known
+	im.first, im.older = !known, !known || old.reader != readerVersion
 	if !known || old.Hash != hash || old.reader != readerVersion {
 		return im, false, nil
 	}

@@ -6,6 +6,7 @@ package advisory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -47,12 +48,19 @@ func (im *run) flush(ctx context.Context) error {
 // are both touched: a package may have left the record, or come to it.
 func (im *run) write(ctx context.Context, tx store.Tx, p pending) error {
 	feed := im.src.feed
+	named := false // by the packages and aliases it already has
 	if im.held[p.id] != "" {
 		if _, err := tx.Exec(ctx, `INSERT INTO advisory_touched (feed, ecosystem, name)
 			SELECT DISTINCT feed, ecosystem, name FROM advisory_keys WHERE feed = ? AND id = ?
 			ON CONFLICT DO NOTHING`, feed, p.id); err != nil {
 			return err
 		}
+		var err error
+		if named, err = im.sameNames(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	if im.held[p.id] != "" && !named {
 		for _, table := range []string{"advisory_keys", "advisory_aliases"} {
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE feed = ? AND id = ?`, feed, p.id); err != nil {
 				return err
@@ -72,7 +80,36 @@ func (im *run) write(ctx context.Context, tx store.Tx, p pending) error {
 		feed, p.id, p.hash, store.Millis(p.rec.Modified), store.Millis(im.learned(*p.rec)), string(body)); err != nil {
 		return err
 	}
+	if named {
+		return nil
+	}
 	return im.writeNames(ctx, tx, *p.rec)
+}
+
+// sameNames reports whether a record is found by the same packages and aliases as
+// the one held, which most changes leave alone: writing them anew is most of the work.
+func (im *run) sameNames(ctx context.Context, tx store.Tx, p pending) (bool, error) {
+	if p.rec == nil || im.older {
+		return false, nil
+	}
+	var body string
+	err := tx.QueryRow(ctx, `SELECT body FROM advisory_records WHERE feed = ? AND id = ?`, im.src.feed, p.id).Scan(&body)
+	if errors.Is(err, store.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var old Record
+	if err := json.Unmarshal([]byte(body), &old); err != nil {
+		return false, err
+	}
+	return slices.Equal(old.Keys(), p.rec.Keys()) && slices.Equal(old.otherNames(), p.rec.otherNames()), nil
+}
+
+// otherNames are the names a record is found by beside its own, sorted, each once.
+func (r Record) otherNames() []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Aliases, r.Upstream))))
 }
 
 // writeNames makes the record findable by package and by alias.
@@ -90,8 +127,7 @@ func (im *run) writeNames(ctx context.Context, tx store.Tx, rec Record) error {
 			}
 		}
 	}
-	aliases := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Aliases), rec.Upstream...))))
-	for _, a := range aliases {
+	for _, a := range rec.otherNames() {
 		if _, err := tx.Exec(ctx, `INSERT INTO advisory_aliases (alias, feed, id) VALUES (?, ?, ?)`, a, im.src.feed, rec.ID); err != nil {
 			return err
 		}
