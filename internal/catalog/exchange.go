@@ -113,6 +113,12 @@ func (c *Catalog) products(ctx context.Context, t verdict.Triage, p vex.Product)
 			img = &Image{ID: id}
 		}
 		for _, digest := range append([]image.Digest{img.ID}, img.Digests...) {
+			if shared, err := c.Known(ctx, digest); err != nil || len(shared) > 1 { // an index stands for other images too
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
 			purl := vex.PURL{Type: "oci", Name: repository(img.Name), Version: string(digest)}
 			named := vex.Product{ID: purl.String(), Digests: []string{string(digest)}, Packages: p.Packages}
 			products = append(products, named)
@@ -232,6 +238,11 @@ func (c *Catalog) decisions(ctx context.Context, doc *vex.Document, s vex.Statem
 	if found = append(found, chosen(s, in)...); len(found) == 0 {
 		return nil, "names no image; say what it is for with --image, --golden or --workload", nil
 	}
+	if ours := strings.HasPrefix(s.ID, verdict.StatementID); ours && found[0].Image != "" {
+		if found, err = c.theOne(ctx, found); err != nil {
+			return nil, "", err
+		}
+	}
 	var missing string
 	for _, t := range found {
 		if t.Expires.IsZero() {
@@ -252,6 +263,22 @@ func (c *Catalog) decisions(ctx context.Context, doc *vex.Document, s vex.Statem
 		return nil, missing + "; say what it is for with --image, --golden or --workload", nil
 	}
 	return all, "", nil
+}
+
+// theOne chooses among decisions on one image, by different digests, of which one
+// may be an index that stands for other images too: the first that is known here
+// and stands for one image alone.
+func (c *Catalog) theOne(ctx context.Context, found []verdict.Triage) ([]verdict.Triage, error) {
+	for i, t := range found {
+		ids, err := c.Known(ctx, image.Digest(t.Image))
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) == 1 {
+			return found[i : i+1], nil
+		}
+	}
+	return found[:1], nil
 }
 
 // once leaves out decisions that are the same: an image was named by many digests.

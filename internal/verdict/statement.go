@@ -14,14 +14,14 @@ import (
 // name.
 const scopeKey = "goldkeep_scope"
 
-// statementID is what the ids of our statements begin with.
-const statementID = "urn:goldkeep:triage:"
+// StatementID is what the ids of our statements begin with.
+const StatementID = "urn:goldkeep:triage:"
 
 // Statement is the decision as a VEX statement; TriageOf is the way back, and
 // nothing is lost between the two.
 func (t Triage) Statement() vex.Statement {
 	s := vex.Statement{
-		ID: statementID + t.ID, Names: append([]string{t.Finding}, t.Aliases...), Time: t.At, Text: t.Reason,
+		ID: StatementID + t.ID, Names: append([]string{t.Finding}, t.Aliases...), Time: t.At, Text: t.Reason,
 		Own: vex.Own{Author: t.Author, Imported: t.Imported, Expires: t.Expires},
 	}
 	switch t.Status {
@@ -92,14 +92,14 @@ func TriageOf(s vex.Statement) (decisions []Triage, why string) {
 // of the statement is no decision.
 func DecisionOf(s vex.Statement) (t Triage, why string) {
 	t = Triage{
-		ID: strings.TrimPrefix(s.ID, statementID), Finding: s.Names[0], Justification: s.Justification, Reason: s.Text,
+		ID: strings.TrimPrefix(s.ID, StatementID), Finding: s.Names[0], Justification: s.Justification, Reason: s.Text,
 		Author: s.Own.Author, Imported: s.Own.Imported, Expires: s.Own.Expires, At: s.Time,
 	}
 	if len(s.Names) > 1 {
 		t.Aliases = s.Names[1:]
 	}
 	switch {
-	case s.Status == vex.NotAffected && s.Justification == "" && s.ID != statementID+t.ID:
+	case s.Status == vex.NotAffected && s.Justification == "" && s.ID != StatementID+t.ID:
 		return t, "says not_affected without one of the justifications"
 	case s.Status == vex.NotAffected:
 		t.Status = NotAffected
