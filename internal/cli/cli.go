@@ -96,7 +96,7 @@ func (a *app) addCommands(root *cobra.Command) {
 	}
 	add(groupImages, a.checkCommand(), a.advisoryCommand(), a.imageCommand(), a.verdictCommand(), a.findingCommand(),
 		a.triageCommand(), a.vexCommand(), a.environmentCommand(), a.goldenCommand(), a.planCommand(), a.applyCommand())
-	add(groupPeople, a.workloadCommand(), a.instanceCommand())
+	add(groupPeople, a.workloadCommand(), a.instanceCommand(), a.notificationCommand())
 	add(groupPeople, keeper.ForPeople(a.Term)...)
 	add(groupServer, a.nodeCommand())
 	add(groupServer, keeper.ForOperators(a.Term)...)
