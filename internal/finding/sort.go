@@ -49,6 +49,9 @@ func urgencyRank(f Finding) int {
 	return slices.Index(urgencies, u)
 }
 
+// Over tells whether a finding is more urgent than u.
+func (f Finding) Over(u Urgency) bool { return urgencyRank(f) < slices.Index(urgencies, u) }
+
 func reachRank(r Reach) int { return slices.Index([]Reach{Listening, Exposed, ""}, r) }
 
 func seenRunning(f Finding) bool { return f.Executed != nil && *f.Executed }

@@ -29,6 +29,7 @@ func TestParseEnvironmentRefuses(t *testing.T) {
 		"unknown condition": {"\n  admit:\n    - vulnerabilities:\n        maxCvss: 3", `7: unknown field "maxCvss" in spec.admit[0].vulnerabilities: did you mean "maxCVSS"?`},
 		"score":             {"\n  admit:\n    - vulnerabilities:\n        maxCVSS: 11", "7: maxCVSS is 11; CVSS scores run from 0 to 10"},
 		"no number":         {"\n  admit:\n    - vulnerabilities:\n        maxCVSS: .nan", "7: maxCVSS is NaN"},
+		"urgency":           {"\n  admit:\n    - vulnerabilities: {maxUrgency: immediate}", `6: maxUrgency is "immediate"; it must be one of out-of-cycle, scheduled or defer`},
 		"severity":          {"\n  admit:\n    - vulnerabilities: {maxSeverity: hihg}", `6: maxSeverity is "hihg"; it must be one of none, low, medium, high or critical`},
 		"level":             {"\n  admit:\n    - vulnerabilities: {unfixed: maybe}", `unfixed is "maybe"; it must be one of deny or allow`},
 		"grace":             {"\n  admit:\n    - vulnerabilities:\n        grace:\n          hgih: 3d", `8: unknown field "hgih" in grace: did you mean "high"?`},

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 )
 
@@ -41,6 +42,7 @@ const (
 type Vulnerabilities struct {
 	MaxCVSS        *float64                     `yaml:"maxCVSS" json:"maxCVSS,omitempty"`               // a higher base score fails; 0 to 10
 	MaxSeverity    string                       `yaml:"maxSeverity" json:"maxSeverity,omitempty"`       // a higher severity fails: none, low, medium, high
+	MaxUrgency     string                       `yaml:"maxUrgency" json:"maxUrgency,omitempty"`         // a higher urgency fails: out-of-cycle, scheduled, defer
 	KnownExploited Level                        `yaml:"knownExploited" json:"knownExploited,omitempty"` // listed in KEV
 	Unfixed        Level                        `yaml:"unfixed" json:"unfixed,omitempty"`               // allow: no fix, not counted (unless known exploited)
 	Unlinked       Level                        `yaml:"unlinked" json:"unlinked,omitempty"`             // allow: the flawed Go package is not in the program, not counted
@@ -167,6 +169,9 @@ func (v *Vulnerabilities) check(at []string, fail report) {
 	if v.MaxSeverity != "" {
 		checkWord(fail, here("maxSeverity"), v.MaxSeverity, "none", "low", "medium", "high", "critical")
 	}
+	if v.MaxUrgency != "" {
+		checkWord(fail, here("maxUrgency"), v.MaxUrgency, string(finding.OutOfCycle), string(finding.Scheduled), string(finding.Defer))
+	}
 	for name, level := range map[string]Level{
 		"knownExploited": v.KnownExploited, "unfixed": v.Unfixed, "unlinked": v.Unlinked, "unscored": v.Unscored, "gaps": v.Gaps,
 	} {
@@ -179,8 +184,8 @@ func (v *Vulnerabilities) check(at []string, fail report) {
 			fail(here("grace", name), manifest.UnknownField(name, "grace", []string{"critical", "high", "medium", "low", "unscored", "knownExploited"}))
 		}
 	}
-	if v.KnownExploited == Allow && v.MaxCVSS == nil && v.MaxSeverity == "" {
-		fail(at, "this rule judges nothing: set maxCVSS, maxSeverity or knownExploited: deny")
+	if v.KnownExploited == Allow && !v.measures() {
+		fail(at, "this rule judges nothing: set maxCVSS, maxSeverity, maxUrgency or knownExploited: deny")
 	}
 }
 

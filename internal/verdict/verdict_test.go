@@ -82,7 +82,11 @@ func severity(score float64) string {
 }
 
 func exploited(f finding.Finding) finding.Finding { f.Exploited = true; return f }
-func hidden(f finding.Finding) finding.Finding    { f.Hidden = "unimportant"; return f }
+func listening(f finding.Finding) finding.Finding {
+	f.Reach = finding.Listening
+	return f
+}
+func hidden(f finding.Finding) finding.Finding { f.Hidden = "unimportant"; return f }
 func linked(f finding.Finding, yes bool) finding.Finding {
 	f.Linked = &yes
 	return f
@@ -118,6 +122,11 @@ func TestRules(t *testing.T) {
 		{"not linked allowed", "vulnerabilities: {maxCVSS: 6.9, unlinked: allow}", find(linked(openssl("A", 9, "1"), false)), verdict.Yes, ""},
 		{"linked", "vulnerabilities: {maxCVSS: 6.9, unlinked: allow}", find(linked(openssl("A", 9, "1"), true)), verdict.No, "vulnerabilities.maxCVSS=no"},
 		{"severity", "vulnerabilities: {maxSeverity: medium}", find(openssl("A", 7.5, "1"), openssl("B", 6, "1")), verdict.No, "vulnerabilities.maxSeverity=no"},
+		{"urgency", "vulnerabilities: {maxUrgency: scheduled}", find(openssl("A", 9.5, "1"), openssl("B", 8, "1")), verdict.No, "vulnerabilities.maxUrgency=no"},
+		{"urgency is not severity", "vulnerabilities: {maxUrgency: scheduled}", find(openssl("B", 8, "1")), verdict.Yes, ""},
+		{"urgency of what listens", "vulnerabilities: {maxUrgency: scheduled}", find(listening(openssl("B", 8, "1"))), verdict.No, "vulnerabilities.maxUrgency=no"},
+		{"urgency not linked", "vulnerabilities: {maxUrgency: scheduled}", find(linked(openssl("A", 9.5, "1"), false)), verdict.Yes, ""},
+		{"urgency unscored", "vulnerabilities: {maxUrgency: scheduled}", find(openssl("A", 0, "1")), verdict.Unknown, "vulnerabilities.unscored=unknown"},
 		{"unscored", "vulnerabilities: {maxSeverity: medium}", find(openssl("A", 0, "1")), verdict.Unknown, "vulnerabilities.unscored=unknown"},
 		{"unscored denied", "vulnerabilities: {maxSeverity: medium, unscored: deny}", find(openssl("A", 0, "1")), verdict.No, "vulnerabilities.unscored=no"},
 		{"unscored allowed", "vulnerabilities: {maxSeverity: medium, unscored: allow}", find(openssl("A", 0, "1")), verdict.Yes, "vulnerabilities.unscored=yes"},

@@ -47,6 +47,9 @@ func (v *Vulnerabilities) judge(j *judge) {
 	if v.MaxSeverity != "" {
 		v.judgeCondition(j, "maxSeverity", broken, "above severity "+v.MaxSeverity)
 	}
+	if v.MaxUrgency != "" {
+		v.judgeCondition(j, "maxUrgency", broken, "more urgent than "+v.MaxUrgency)
+	}
 	if v.Unscored == Deny {
 		v.judgeCondition(j, "unscored", broken, "without a stated severity")
 	} else {
@@ -56,14 +59,22 @@ func (v *Vulnerabilities) judge(j *judge) {
 	judgePartialFeeds(j)
 }
 
+// measures tells whether the rule asks how bad or urgent a finding is.
+func (v *Vulnerabilities) measures() bool {
+	return v.MaxCVSS != nil || v.MaxSeverity != "" || v.MaxUrgency != ""
+}
+
 // broken names the conditions a finding breaks.
 func (v *Vulnerabilities) broken(f finding.Finding) []string {
 	var broken []string
 	if f.Exploited && v.KnownExploited != Allow {
 		broken = append(broken, "knownExploited")
 	}
-	if v.MaxCVSS == nil && v.MaxSeverity == "" || f.Fixed == "" && v.Unfixed == Allow {
+	if !v.measures() || f.Fixed == "" && v.Unfixed == Allow {
 		return broken
+	}
+	if v.MaxUrgency != "" && f.Over(finding.Urgency(v.MaxUrgency)) {
+		broken = append(broken, "maxUrgency")
 	}
 	level := slices.Index(severities, f.Severity)
 	if level < 0 && f.Score == 0 {
