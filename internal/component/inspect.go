@@ -127,7 +127,7 @@ func (in *inspector) limitFor(name string, h *tar.Header) int64 {
 
 // content looks at a file that is in memory.
 func (in *inspector) content(ctx context.Context, f *fileFindings, name string, data []byte) {
-	file := extract.File{Name: name, Content: bytes.NewReader(data), Size: int64(len(data))}
+	file := extract.InMemory(name, data)
 	if extract.Wants(name) {
 		f.take(name, extract.Read(ctx, file))
 	}
@@ -184,7 +184,7 @@ func (in *inspector) large(ctx context.Context, f *fileFindings, file largeFile)
 	if file.h.Size <= inMemory {
 		data, err := in.read(whole, file.h.Size)
 		if err == nil && extract.HasMark(data) {
-			f.take(file.name, extract.Program(extract.File{Name: file.name, Content: bytes.NewReader(data), Size: file.h.Size}))
+			f.take(file.name, extract.Program(extract.InMemory(file.name, data)))
 		}
 		return err
 	}

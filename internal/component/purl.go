@@ -12,13 +12,14 @@ import (
 // distroPURL writes the package URL of a distribution package. That of an RPM has
 // its epoch apart, and the module it is of ("rpmmod").
 func distroPURL(kind, namespace string, os OS, c Component) string {
-	version, epoch := c.Version, ""
+	name, version, epoch := strings.ToLower(c.Name), c.Version, ""
 	if kind == "rpm" {
+		name = c.Name // of all the types only this one tells cases apart
 		if before, after, ok := strings.Cut(version, ":"); ok {
 			epoch, version = before, after
 		}
 	}
-	u := "pkg:" + kind + "/" + extract.Escape(strings.ToLower(namespace)) + "/" + extract.Escape(strings.ToLower(c.Name)) + "@" + extract.Escape(version)
+	u := "pkg:" + kind + "/" + extract.Escape(strings.ToLower(namespace)) + "/" + extract.Escape(name) + "@" + extract.Escape(version)
 	distro := ""
 	if os.ID != "" && os.VersionID != "" {
 		distro = os.ID + "-" + os.VersionID

@@ -62,7 +62,7 @@ func TestRPM(t *testing.T) {
 		{"pkg:rpm/rocky/nodejs@18.20.2-1.module%2Bel9.4.0%2B2222%2Bab34?arch=noarch" + suffix + "&epoch=1&rpmmod=nodejs:18", "Rocky Linux:9", "nodejs", "1:18.20.2-1.module+el9.4.0+2222+ab34", ""},
 		{"pkg:rpm/rocky/openssl@3.0.7-27.el9?arch=x86_64" + suffix + "&epoch=1", "Rocky Linux:9", "openssl", "1:3.0.7-27.el9", ""},
 		{"pkg:rpm/rocky/openssl-libs@3.0.7-27.el9?arch=x86_64" + suffix + "&epoch=1", "Rocky Linux:9", "openssl", "1:3.0.7-27.el9", ""},
-		{"pkg:rpm/rocky/perl-carp@1.50-460.el9?arch=noarch" + suffix, "Rocky Linux:9", "perl", "4:5.32.1-481.el9", ""},
+		{"pkg:rpm/rocky/perl-Carp@1.50-460.el9?arch=noarch" + suffix, "Rocky Linux:9", "perl", "4:5.32.1-481.el9", ""},
 		{"pkg:rpm/rocky/perl-libs@5.32.1-481.el9?arch=noarch" + suffix + "&epoch=4", "Rocky Linux:9", "perl", "4:5.32.1-481.el9", ""},
 		{"pkg:rpm/rocky/python3-idna@2.10-7.el9?arch=noarch" + suffix, "Rocky Linux:9", "python-idna", "2.10-7.el9", ""},
 	}

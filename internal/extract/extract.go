@@ -24,6 +24,13 @@ type File struct {
 	Name    string // path in the layer, without a leading slash
 	Content io.ReaderAt
 	Size    int64
+
+	data []byte // all of it, where it is in memory
+}
+
+// InMemory is a file whose content is at hand. It must not change while it is read.
+func InMemory(name string, data []byte) File {
+	return File{Name: name, Content: bytes.NewReader(data), Size: int64(len(data)), data: data}
 }
 
 // Package is one package a file names. Packages of a distribution have a Source,
@@ -77,7 +84,6 @@ const (
 	ListLimit   = 64 << 20 // package databases in text: Debian's largest are under 20 MiB
 	RecordLimit = 8 << 20  // one package's metadata
 	RandomLimit = 4 << 30  // archives and binary databases, which are read in pieces
-	wheelLimit  = 256 << 20
 )
 
 // Wants reports whether a file says something by its name. Programs say it by
@@ -89,7 +95,7 @@ func Wants(name string) bool {
 
 // Random reports whether a wanted file is read in pieces, from anywhere in it: it
 // need not be in memory.
-func Random(name string) bool { return isRPMDatabase(name) || IsJava(name) }
+func Random(name string) bool { return isRPMDatabase(name) || IsJava(name) || isWheel(name) }
 
 // Limit is the size in bytes up to which a wanted file is read.
 func Limit(name string) int64 {
@@ -98,8 +104,6 @@ func Limit(name string) int64 {
 		return RandomLimit
 	case strings.HasPrefix(name, "var/lib/dpkg/"), IsApk(name), isRPMManifest(name):
 		return ListLimit
-	case strings.HasSuffix(name, ".egg"), strings.HasSuffix(name, ".whl"):
-		return wheelLimit
 	}
 	return RecordLimit
 }
@@ -119,6 +123,9 @@ func Read(ctx context.Context, file File) (found Found) {
 	case IsJava(file.Name):
 		readJava(ctx, file, &found)
 		return found
+	case isWheel(file.Name):
+		readWheel(ctx, file, &found)
+		return found
 	}
 	data, err := all(file)
 	if err != nil {
@@ -133,12 +140,23 @@ func all(file File) ([]byte, error) {
 	if file.Size > Limit(file.Name) {
 		return nil, fmt.Errorf("it is larger than %d bytes", Limit(file.Name))
 	}
+	if file.data != nil {
+		return file.data, nil
+	}
 	data := make([]byte, file.Size)
 	_, err := io.ReadFull(io.NewSectionReader(file.Content, 0, file.Size), data)
 	return data, err
 }
 
+// maxPackages of one database: the parsers hold them all, and what they are made
+// from. A layer may have fewer, see package component.
+const maxPackages = 120_000
+
 func (f *Found) text(ctx context.Context, name string, data []byte) {
+	if bytes.Count(data, []byte("\nPackage:")) > maxPackages || IsApk(name) && bytes.Count(data, []byte("\nP:")) > maxPackages {
+		f.fail("it names too many packages to be read", true)
+		return
+	}
 	if p := parserFor(name); p != nil {
 		p.read(ctx, f, name, data)
 	}

@@ -50,11 +50,11 @@ func limit(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errLimit, fmt.Sprintf(format, args...))
 }
 
-// The gaps a Java archive can leave.
+// The gaps an archive can leave.
 const (
-	notAnArchive    = "named as a Java archive, but it is none that can be read"
-	unknownLibrary  = "a Java archive that does not say which library it is"
-	brokenJavaEntry = "a part of a Java archive cannot be read"
+	notAnArchive   = "named as a Java archive, but it is none that can be read"
+	unknownLibrary = "a Java archive that does not say which library it is"
+	brokenEntry    = "a part of an archive cannot be read"
 )
 
 func readJava(ctx context.Context, file File, out *Found) {
@@ -101,18 +101,9 @@ func (r *javaReader) archive(ctx context.Context, j jar) error {
 	if j.depth > maxJarDepth {
 		return limit("more than %d archives in one another", maxJarDepth)
 	}
-	metered := &meter{r: j.content, left: maxJarIndex - r.index}
-	z, err := zip.NewReader(metered, j.size)
-	r.index = maxJarIndex - metered.left
-	if metered.left < 0 {
-		return limit("its list of files is larger than %d MiB", maxJarIndex>>20)
-	}
+	z, err := r.open(j.content, j.size)
 	if err != nil {
 		return err
-	}
-	metered.off = true
-	if r.entries += len(z.File); r.entries > maxJarEntries {
-		return limit("more than %d files in it", maxJarEntries)
 	}
 	for _, f := range z.File {
 		if err := r.entry(ctx, &j, f); err != nil {
@@ -121,6 +112,24 @@ func (r *javaReader) archive(ctx context.Context, j jar) error {
 	}
 	r.identify(&j)
 	return nil
+}
+
+// open reads an archive's list of files, within the limits.
+func (r *javaReader) open(content io.ReaderAt, size int64) (*zip.Reader, error) {
+	metered := &meter{r: content, left: maxJarIndex - r.index}
+	z, err := zip.NewReader(metered, size)
+	r.index = maxJarIndex - metered.left
+	if metered.left < 0 {
+		return nil, limit("its list of files is larger than %d MiB", maxJarIndex>>20)
+	}
+	if err != nil {
+		return nil, err
+	}
+	metered.off = true
+	if r.entries += len(z.File); r.entries > maxJarEntries {
+		return nil, limit("more than %d files in it", maxJarEntries)
+	}
+	return z, nil
 }
 
 // entry looks at one file of an archive.
@@ -150,7 +159,7 @@ func (r *javaReader) text(f *zip.File, use func([]byte)) error {
 		return err
 	}
 	if err != nil {
-		r.out.gap(brokenJavaEntry)
+		r.out.gap(brokenEntry)
 		return nil
 	}
 	use(data)
@@ -177,7 +186,7 @@ func (r *javaReader) inner(ctx context.Context, outer *jar, f *zip.File) error {
 		return err
 	}
 	if err != nil {
-		r.out.gap(brokenJavaEntry)
+		r.out.gap(brokenEntry)
 		return nil
 	}
 	r.held += int64(cap(data))

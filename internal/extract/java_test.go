@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/goldkeep/goldkeep/internal/extract"
 )
 
 // member is one file of an archive made for a test.
@@ -211,6 +213,30 @@ func TestHostileJava(t *testing.T) {
 				t.Errorf("%d MiB were allocated", mib)
 			}
 		})
+	}
+}
+
+// TestHostileWheels: a line of 64 MiB is not read to its end, and a database of
+// two million packages not at all.
+func TestHostileWheels(t *testing.T) {
+	bomb := archive(t, member{"EGG-INFO/PKG-INFO", "Name: " + strings.Repeat("a", 64<<20), false})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if found := read(t, "x.egg", []byte(bomb)); !fatal(found) {
+		t.Errorf("got %+v", found)
+	}
+	if found := read(t, "x.egg", []byte("no archive")); fatal(found) || len(found.Troubles) != 1 {
+		t.Errorf("got %+v", found)
+	}
+	for name, text := range map[string]string{"lib/apk/db/installed": "P:x\nV:1\n\n", "var/lib/dpkg/status": "Package: x\nVersion: 1\n\n"} {
+		data := []byte(strings.Repeat(text, extract.RecordLimit/len(text)))
+		if found := read(t, name, data); !fatal(found) || len(found.Packages) > 0 {
+			t.Errorf("%s: %d packages, %v", name, len(found.Packages), found.Troubles)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 64 {
+		t.Errorf("%d MiB were allocated", mib)
 	}
 }
 

@@ -153,6 +153,29 @@ func packedZlib(t testing.TB, text string) string {
 	return out.String()
 }
 
+// TestHugeTexts are large and nasty: each must end soon.
+func TestHugeTexts(t *testing.T) {
+	fill := func(text string) []byte { return []byte(strings.Repeat(text, extract.RecordLimit/8/len(text))) }
+	for name, texts := range map[string][]string{
+		"specifications/x.gemspec":                 {"  s.name = \"x\"\n", "s.version = ", "#", "s.name = \"a\".freeze; "},
+		"x.dist-info/METADATA":                     {"Name: x\n", " a\n", "Name", "\n"},
+		"x/package.json":                           {"[", `{"name":`, `{"a":1,`},
+		"composer.lock":                            {`{"packages":[`, "["},
+		"vendor/composer/installed.json":           {`{"packages":[`, "["},
+		"x.deps.json":                              {`{"libraries":{`, "{"},
+		"META-INF/maven/a/b/pom.properties":        {"version=1\n", "groupId="},
+		"var/lib/pacman/local/x-1-1/files":         {"%FILES%\n", "%FILES%\nusr/bin/"},
+		"var/lib/dpkg/info/x.list":                 {"/usr/bin/x\n", "/usr/bin/"},
+		"lib/apk/db/installed":                     {"P:x\n", "F:usr/bin/", "R:x\n", "P:x\nV:1\n\n"},
+		"var/lib/dpkg/status":                      {"Package: x\nStatus: install ok installed\nVersion: 1\n\n", "Package: x\n", " x\n"},
+		"var/lib/rpmmanifest/container-manifest-2": {"\t", "x\t1\t\t\t\t\t\t\t\tx-1-1.src.rpm\n"},
+	} {
+		for _, text := range texts {
+			read(t, name, fill(text))
+		}
+	}
+}
+
 // fuzzedNames has a file for each reader of text.
 var fuzzedNames = []string{
 	"var/lib/dpkg/status", "var/lib/dpkg/status.d/x", "var/lib/dpkg/info/x.list", "lib/apk/db/installed", "x.dist-info/METADATA", "x.egg", "x/package.json",

@@ -26,7 +26,7 @@ func read(t testing.TB, name string, data []byte) extract.Found {
 	if !extract.Wants(name) {
 		t.Fatalf("%s is not read", name)
 	}
-	return extract.Read(t.Context(), extract.File{Name: name, Content: bytes.NewReader(data), Size: int64(len(data))})
+	return extract.Read(t.Context(), extract.InMemory(name, data))
 }
 
 // unpacked returns a fixture kept as gzip.
