@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image leak dockerfile extract component advisory finding fleet vex provenance verdict scan report catalog
+	image leak dockerfile extract component sbom advisory finding fleet vex provenance verdict scan report catalog
 	ca attest workload identity notify
 	policy auth engine gate
 	plan wire api agent term keeper cli server
@@ -36,7 +36,7 @@ var only = map[string][]string{
 	// else; the image rooms are there for "check", which needs no server.
 	"term":   {"fault", "manifest"},
 	"keeper": {"term", "fault", "audit"},
-	"cli":    {"term", "keeper", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile"},
+	"cli":    {"term", "keeper", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile", "sbom"},
 	"agent":  {"fault", "attest"},
 }
 

@@ -38,7 +38,7 @@ func CycloneDX(w io.Writer, r Result) error {
 		Tools:     &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: "goldkeep", Version: r.Version}}},
 		Component: &cdx.Component{
 			BOMRef: imageRef, Type: cdx.ComponentTypeContainer, Name: imageName(ev.Image), Version: ev.Image.ID,
-			Properties: properties(append(unseen(ev), "platform", ev.Image.Platform, "chainId", ev.Image.ChainID, "snapshot", ev.Snapshot, "owner", ev.Image.Owner)...),
+			Properties: properties(append(unseen(ev), "platform", ev.Image.Platform, "chainId", ev.Image.ChainID, "snapshot", ev.Snapshot, "owner", ev.Image.Owner, "ports", strings.Join(ev.Image.Ports, " "))...),
 		},
 	}
 	components := []cdx.Component{}
@@ -102,7 +102,7 @@ func details(c component.Component) []string {
 	return []string{
 		"ecosystem", c.Ecosystem, "path", c.Path, "layer", string(c.Layer), "layerIndex", strconv.Itoa(c.LayerIndex),
 		"source", c.Source, "sourceVersion", c.SourceVersion, "owner", c.Owner, "arch", c.Arch, "maintainer", c.Maintainer,
-		"main", yes(c.Main), "linked", strings.Join(c.Packages, " "),
+		"main", yes(c.Main), "module", c.Module, "linked", strings.Join(c.Packages, " "),
 	}
 }
 

@@ -109,7 +109,7 @@ func SPDX(w io.Writer, r Result) error {
 		doc.Packages = append(doc.Packages, system)
 		doc.Relationships = append(doc.Relationships, spdxRelationship{imageID, "CONTAINS", system.ID})
 	}
-	doc.Comment = note(unseen(ev))
+	doc.Comment = note(append(unseen(ev), "platform", ev.Image.Platform, "ports", strings.Join(ev.Image.Ports, " ")))
 	names := newRefs(ev.Components)
 	for i, c := range ev.Components {
 		p := spdxComponent("SPDXRef-"+names.list[i], c)

@@ -17,6 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/sbom"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
@@ -61,6 +62,16 @@ func Scan(ctx context.Context, img *image.Image, d Deps) (verdict.Evidence, erro
 		Problems:   contents.Problems,
 	}
 	return Rematch(ctx, about, d.Advisories, d.Now())
+}
+
+// Bill finds out what can be known from a bill of materials alone: the packages
+// and their flaws. The rest is not known, and said to be.
+func Bill(ctx context.Context, bill *sbom.Bill, idx Advisories, now time.Time) (verdict.Evidence, error) {
+	about := verdict.Evidence{
+		Image: verdict.Image{ID: bill.ID, Name: bill.Name, Kind: verdict.Bill, Origin: bill.Origin(), Platform: bill.Platform, Ports: bill.Ports},
+		OS:    bill.Inventory.OS, Components: bill.Inventory.Components, Facts: bill.Inventory.Facts, Problems: bill.Inventory.Problems,
+	}
+	return Rematch(ctx, about, idx, now)
 }
 
 // Rematch judges known contents by the advisories of today: new findings for old

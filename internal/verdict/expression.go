@@ -140,6 +140,9 @@ func (e *Expression) judge(j *judge) {
 
 // missing says which evidence an expression asks for was never gathered.
 func (j *judge) missing(uses map[string]bool) string {
+	if j.ev.Image.Kind == Bill && (uses["image"] || uses["facts"]) {
+		return "what a bill of materials does not tell: image and facts"
+	}
 	switch {
 	case uses["findings"] && j.ev.Snapshot == "":
 		return "there is no advisory database"

@@ -111,7 +111,21 @@ func (j *judge) unknownDatabase(rule string) {
 	j.unknown(rule, "there is no advisory database: no finding could be known", j.env.Owner, "run goldkeep advisory sync")
 }
 
+// notInBill says that a bill of materials does not tell what a rule asks about.
+func (j *judge) notInBill(rule string, warning bool) {
+	const text, remedy = "a bill of materials does not tell", "check the image itself: goldkeep check IMAGE"
+	if warning {
+		j.warn(rule, text, nil, remedy, time.Time{})
+		return
+	}
+	j.unknown(rule, text, "", remedy)
+}
+
 func (l *Labels) judge(j *judge) {
+	if j.ev.Image.Kind == Bill {
+		j.notInBill("labels", false)
+		return
+	}
 	var missing []string
 	for _, name := range l.Require {
 		if j.ev.Image.Labels[name] == "" {
@@ -150,6 +164,10 @@ func (h *Hygiene) wanted() []wanted {
 func (h *Hygiene) judge(j *judge) {
 	for _, w := range h.wanted() {
 		if w.level != Deny && w.level != Caution {
+			continue
+		}
+		if j.ev.Image.Kind == Bill {
+			j.notInBill("hygiene."+w.name, w.level == Caution)
 			continue
 		}
 		found := j.facts(w.kind)

@@ -39,7 +39,7 @@ type Image struct {
 	ID       string            `json:"id"`
 	ChainID  string            `json:"chainId"`
 	Platform string            `json:"platform"`
-	Kind     string            `json:"kind"`
+	Kind     string            `json:"kind"` // image, artifact (one program), sbom (a bill of materials alone)
 	Created  time.Time         `json:"created"`
 	User     string            `json:"user"`
 	Labels   map[string]string `json:"labels"`
@@ -47,7 +47,12 @@ type Image struct {
 	Base     string            `json:"base"`
 	Owner    string            `json:"owner"` // of the golden image, where it is one
 	Contact  string            `json:"contact"`
+	Origin   string            `json:"origin,omitempty"` // of a bill of materials: "CycloneDX 1.6 by syft 1.57.0"
 }
+
+// Bill is the Kind of evidence that comes from a bill of materials: what is known
+// of files, users, settings and labels is nothing.
+const Bill = "sbom"
 
 // Channel is a place in a golden image's line.
 type Channel struct {

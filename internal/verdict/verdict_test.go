@@ -104,12 +104,19 @@ func TestRules(t *testing.T) {
 	facts := func(list ...component.Fact) func(*verdict.Evidence) {
 		return func(ev *verdict.Evidence) { ev.Facts = list }
 	}
+	bill := func(ev *verdict.Evidence) { ev.Image.Kind = verdict.Bill }
 	cases := []struct {
 		name, rule string
 		change     func(*verdict.Evidence)
 		want       verdict.Answer
 		reasons    string // "rule=answer" each
 	}{
+		{"bill: vulnerabilities", "vulnerabilities: {maxCVSS: 6.9}", bill, verdict.Yes, ""},
+		{"bill: hygiene", "hygiene: {root: deny}", bill, verdict.Unknown, "hygiene.root=unknown"},
+		{"bill: hygiene warned", "hygiene: {root: warn}", bill, verdict.Yes, "hygiene.root=yes"},
+		{"bill: labels", "labels: {require: [team]}", bill, verdict.Unknown, "labels=unknown"},
+		{"bill: user", "expression: {rule: \"image.user != 'root'\", message: m}", bill, verdict.Unknown, "expression=unknown"},
+		{"bill: components", "expression: {rule: \"size(components) < 99\", message: m}", bill, verdict.Yes, ""},
 		{"clean", "vulnerabilities: {maxCVSS: 6.9}", nil, verdict.Yes, ""},
 		{"above", "vulnerabilities: {maxCVSS: 6.9}", find(openssl("A", 7.5, "3.0.2")), verdict.No, "vulnerabilities.maxCVSS=no"},
 		{"equal", "vulnerabilities: {maxCVSS: 7.5}", find(openssl("A", 7.5, "3.0.2")), verdict.Yes, ""},
