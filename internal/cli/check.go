@@ -16,6 +16,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/report"
+	"github.com/goldkeep/goldkeep/internal/sbom"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 
@@ -33,6 +34,7 @@ type checkFlags struct {
 	server      bool
 	open        image.Options
 	lint        lintFlags
+	bill        sbom.Limits
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -53,6 +55,7 @@ IMAGE is one of
   podman:NAME, docker:NAME  an image in the local store
   ./bin/worker              an executable file
   HOST/NAME:TAG             an image in a registry
+  sbom:FILE, bom.cdx.json   a bill of materials of any tool (CycloneDX, SPDX in JSON)
 oci:, archive:, file: or registry: before it says which, where a name could be two things.
 
 The rules are those of an Environment in the files given with -f (docs/rules.md), or else
@@ -69,6 +72,7 @@ rule of high severity is broken.`,
   goldkeep check registry.example.com/team/shop:1.2 -o sarif > goldkeep.sarif
   goldkeep check ./app.oci.tar --server --env prod   # by the server's rules; it keeps the image
   goldkeep check --dockerfile Dockerfile --context .
+  goldkeep check sbom:app.cdx.json -f environments/ --env prod
   goldkeep check ./app.oci.tar -o json | jq -r '.findings[].id'`,
 		Annotations: map[string]string{term.Formats: "cyclonedx spdx sarif"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -102,6 +106,7 @@ func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.open.DockerSocket, "docker-socket", "", "socket of docker (default: where docker puts it)")
 	f.BoolVar(&o.open.Insecure, "insecure", false, "the registry speaks plain HTTP, which anybody on the way can change")
 	o.lint.addFlags(cmd)
+	addBillFlags(cmd, &o.bill)
 	addDatabaseFlag(cmd, &o.db)
 	addLimitFlags(cmd, &o.open.Limits)
 }
@@ -120,6 +125,9 @@ func (a *app) check(cmd *cobra.Command, ref string, o checkFlags) error {
 	evidence, err := a.evidence(ctx, ref, o, now)
 	if err != nil {
 		return err
+	}
+	if evidence.Image.Kind == verdict.Bill && len(o.files) == 0 {
+		*environment = verdict.DefaultForBill()
 	}
 	judged := verdict.Evaluate(*environment, evidence, now)
 	result := report.Result{Evidence: evidence, Verdict: &judged, Time: now, Version: a.version().Version}
@@ -193,6 +201,10 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.Time) (found verdict.Evidence, err error) {
 	a.Line.Say("reading " + ref)
 	defer a.Line.End()
+	if path, ok := billFile(ref); ok {
+		found, err = a.billEvidence(ctx, path, o, now)
+		return found, hinted(err)
+	}
 	img, err := image.Open(ctx, ref, o.open)
 	if err != nil {
 		return found, err
@@ -214,10 +226,15 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 	if err == nil {
 		err = a.believe(ctx, &found, advisories, img, o.vex)
 	}
+	return found, hinted(err)
+}
+
+// hinted tells of the flags that raise limits.
+func hinted(err error) error {
 	if fault.Is(err, fault.TooLarge) && fault.HintOf(err) == "" {
-		err = fault.New(fault.TooLarge, "%w", err).WithHint("if that is as it should be, raise the limit: goldkeep check --help lists the --max flags")
+		return fault.New(fault.TooLarge, "%w", err).WithHint("if that is as it should be, raise the limit: goldkeep check --help lists the --max flags")
 	}
-	return found, err
+	return err
 }
 
 // stale is how old the advisory database may be before check says so.

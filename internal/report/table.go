@@ -57,11 +57,16 @@ func (p *page) image(ev contents) {
 		built = date(image.Created)
 	}
 	user, system := image.User, cmp.Or(ev.OS.Name, strings.TrimSpace(ev.OS.ID+" "+ev.OS.VersionID))
-	if image.Kind != "artifact" { // a program has neither
+	switch image.Kind {
+	case "artifact": // a program has neither
+	case verdict.Bill:
+		user, system = "not known", cmp.Or(system, "not known")
+	default:
 		user, system = cmp.Or(user, "root (none set)"), cmp.Or(system, "none (built from scratch)")
 	}
 	p.pairs(
 		"digest", image.ID,
+		"read from", image.Origin,
 		"platform", image.Platform,
 		"built", built,
 		"system", system,

@@ -134,6 +134,14 @@ func Default() Environment {
 	}
 }
 
+// DefaultForBill is Default for a bill of materials, without the rules it cannot
+// answer: a bill tells of packages only.
+func DefaultForBill() Environment {
+	env := Default()
+	env.Admit = slices.DeleteFunc(env.Admit, func(r Rule) bool { return r.Hygiene != nil })
+	return env
+}
+
 // checkWord refuses a word that is not one of the allowed ones.
 func checkWord(fail report, path []string, word string, allowed ...string) {
 	if !slices.Contains(allowed, word) {
