@@ -20,6 +20,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/verdict"
+	"github.com/goldkeep/goldkeep/internal/vex"
 )
 
 // imageRef is the reference of the image itself.
@@ -143,37 +144,54 @@ func cdxComponent(ref string, c component.Component) cdx.Component {
 func cdxVulnerabilities(ev contents, refs refs) *[]cdx.Vulnerability {
 	list := []cdx.Vulnerability{}
 	at := map[string]int{}
-	add := func(f finding.Finding, analysis *cdx.VulnerabilityAnalysis) {
+	add := func(f finding.Finding, by *verdict.Triage) {
 		key := f.ID
-		if analysis != nil {
-			key += "\x00" + analysis.Detail
+		if by != nil {
+			key += "\x00" + decision(*by)
 		}
 		i, known := at[key]
 		if !known {
 			i = len(list)
 			at[key] = i
 			v := cdxVulnerability(f)
-			v.BOMRef, v.Analysis = "finding-"+digest(key)[:20], analysis
+			v.BOMRef = "finding-" + digest(key)[:20]
+			if by != nil { // whoever reads this as VEX must know that it ends
+				v.Analysis = cdxAnalysis(*by)
+				*v.Properties = append(*v.Properties, *properties("author", by.Author, "expires", by.Expires.UTC().Format(time.RFC3339Nano))...)
+			}
 			list = append(list, v)
 		}
 		addAffected(&list[i], refs.of(f), f.Version)
 	}
 	for _, f := range counted(ev.Findings) {
+		if t, ok := promised(&ev.Evidence, f, ev.at); ok {
+			add(f, &t)
+			continue
+		}
 		add(f, nil)
 	}
 	for _, e := range ev.excused {
-		add(e.Finding, cdxAnalysis(e.by))
+		add(e.Finding, &e.by)
 	}
 	return &list
 }
 
-// cdxAnalysis says in CycloneDX's words what somebody decided. A risk that is
-// accepted is no less a risk: it stays "exploitable".
+// cdxAnalysis says in CycloneDX's words what somebody decided; package vex reads
+// it back. A risk that is accepted is no less a risk: it stays "exploitable".
 func cdxAnalysis(t verdict.Triage) *cdx.VulnerabilityAnalysis {
-	if t.Status == verdict.NotAffected {
-		return &cdx.VulnerabilityAnalysis{State: cdx.IASNotAffected, Detail: decision(t)}
+	a := &cdx.VulnerabilityAnalysis{Detail: decision(t)}
+	if !t.At.IsZero() {
+		a.LastUpdated = t.At.UTC().Format(time.RFC3339)
 	}
-	return &cdx.VulnerabilityAnalysis{State: cdx.IASExploitable, Response: &[]cdx.ImpactAnalysisResponse{cdx.IARWillNotFix}, Detail: decision(t)}
+	if t.Status == verdict.NotAffected {
+		a.State, a.Justification = cdx.IASNotAffected, cdx.ImpactAnalysisJustification(vex.CycloneDXJustification(t.Justification))
+		return a
+	}
+	a.State = cdx.IASExploitable
+	if response := vex.Response(t.Status); response != "" {
+		a.Response = &[]cdx.ImpactAnalysisResponse{cdx.ImpactAnalysisResponse(response)}
+	}
+	return a
 }
 
 func cdxVulnerability(f finding.Finding) cdx.Vulnerability {

@@ -38,8 +38,24 @@ func excuse(ev *verdict.Evidence, at time.Time) []excused {
 // decision tells of a triage in one line.
 func decision(t verdict.Triage) string {
 	text := strings.ReplaceAll(t.Status, "_", " ") + " until " + date(t.Expires) + " by " + t.Author
+	if t.Imported != "" {
+		text += " (imported by " + t.Imported + ")"
+	}
+	if why := strings.ReplaceAll(t.Justification, "_", " "); why != "" {
+		text += ": " + why
+	}
 	if t.Reason != "" {
 		text += ": " + t.Reason
 	}
 	return text
+}
+
+// promised returns the decision that a finding which counts is being fixed.
+func promised(ev *verdict.Evidence, f finding.Finding, at time.Time) (verdict.Triage, bool) {
+	for _, t := range ev.Triage {
+		if t.Status == verdict.Fixing && at.Before(t.Expires) && t.Speaks(f) {
+			return t, true
+		}
+	}
+	return verdict.Triage{}, false
 }

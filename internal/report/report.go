@@ -55,6 +55,7 @@ func Write(w io.Writer, format string, r Result, options Options) error {
 type contents struct {
 	verdict.Evidence
 	excused []excused
+	at      time.Time
 }
 
 // presentable returns the evidence sorted for showing, without credentials, and
@@ -80,7 +81,7 @@ func presentable(r Result) contents {
 	ev.Problems = sortedBy(ev.Problems, func(a, b component.Problem) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Reason, b.Reason))
 	})
-	return contents{ev, pardoned}
+	return contents{ev, pardoned, r.Time}
 }
 
 // sortedBy returns a sorted copy that is never nil.

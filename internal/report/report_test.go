@@ -72,7 +72,7 @@ func sample() report.Result {
 		},
 		PartialFeeds: []string{"Debian: records that could not be read: 1 (DSA-1: no JSON)"},
 		Triage: []verdict.Triage{
-			{ID: "t1", Finding: "CVE-2026-7", Status: verdict.NotAffected, Reason: "HTTP/2 is off", Author: "ada", Expires: now.AddDate(0, 0, 9)},
+			{ID: "t1", Finding: "CVE-2026-7", Status: verdict.NotAffected, Justification: "vulnerable_code_not_in_execute_path", Reason: "HTTP/2 is off", Author: "ada", Expires: now.AddDate(0, 0, 9)},
 			{ID: "t2", Finding: "CVE-2026-8", Status: verdict.Accepted, Reason: "behind the proxy", Author: "bob", Expires: now.AddDate(0, 1, 0)},
 			{ID: "t3", Finding: "CVE-2025-3", Status: verdict.NotAffected, Author: "mallory", Expires: now},
 			{ID: "t5", Finding: "CVE-2020-9", Status: verdict.Accepted, Author: "ada", Expires: now.AddDate(0, 1, 0)},
@@ -381,7 +381,7 @@ func poison(v any, evil string) any {
 func TestExcusedFindingsDoNotCount(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		table := write(t, "table", sample(), report.Options{All: all})
-		for _, want := range []string{"3 findings: 1 critical, ", "2 not counted by decision; 1 not counted (--all", "(not counted: not affected until 2026-12-01 08:00 UTC by ada: HTTP/2 is off)", "(not counted: accepted until 2026-12-22 08:00 UTC by bob: behind the proxy)"} {
+		for _, want := range []string{"3 findings: 1 critical, ", "2 not counted by decision; 1 not counted (--all", "(not counted: not affected until 2026-12-01 08:00 UTC by ada: vulnerable code not in execute path: HTTP/2 is off)", "(not counted: accepted until 2026-12-22 08:00 UTC by bob: behind the proxy)"} {
 			if !strings.Contains(table, want) {
 				t.Errorf("the table lacks %q:\n%s", want, table)
 			}
@@ -406,7 +406,7 @@ func TestExcusedFindingsDoNotCount(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"GHSA-1":     "external not affected until 2026-12-01 08:00 UTC by ada: HTTP/2 is off",
+		"GHSA-1":     "external not affected until 2026-12-01 08:00 UTC by ada: vulnerable code not in execute path: HTTP/2 is off",
 		"CVE-2026-8": "external accepted until 2026-12-22 08:00 UTC by bob: behind the proxy",
 	}
 	if diff := cmp.Diff(want, suppressed); diff != "" {
@@ -423,7 +423,7 @@ func TestExcusedFindingsDoNotCount(t *testing.T) {
 	for _, v := range bom.Vulnerabilities {
 		states[v.ID] = v.Analysis.State
 	}
-	if diff := cmp.Diff(map[string]string{"DSA-5931-1": "", "GO-2026-7": "", "CVE-2025-3": "", "GHSA-1": "not_affected", "CVE-2026-8": "exploitable"}, states); diff != "" {
+	if diff := cmp.Diff(map[string]string{"DSA-5931-1": "", "GO-2026-7": "exploitable", "CVE-2025-3": "", "GHSA-1": "not_affected", "CVE-2026-8": "exploitable"}, states); diff != "" {
 		t.Errorf("cyclonedx: %s", diff)
 	}
 }

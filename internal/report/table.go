@@ -161,6 +161,9 @@ func findingRow(f finding.Finding) []cell {
 	if f.Executed != nil && !*f.Executed {
 		where += " (not seen running)"
 	}
+	if f.Vendor != "" {
+		where += " (" + f.Vendor + ")"
+	}
 	if f.Hidden != "" {
 		where, colour = where+" (not counted: "+f.Hidden+")", plain
 	}
