@@ -41,7 +41,7 @@ type Finding struct {
 	Executed   *bool   `json:"executed,omitempty"` // the component was seen running; nil not known
 	Urgency    Urgency `json:"urgency,omitempty"`
 	UrgencyWhy string  `json:"urgencyWhy,omitempty"` // one line: why it stands where it stands
-	Vendor     string  `json:"vendor,omitempty"`     // what a vendor says of it (VEX) that does not take it out of the count
+	Vendor     string  `json:"vendor,omitempty"`     // what a vendor says of it (VEX); Hidden too where that takes it out of the count
 }
 
 // Gap is something that could not be judged.

@@ -62,7 +62,7 @@ func sample() report.Result {
 			{ID: "CVE-2020-9", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", Path: "var/lib/dpkg/status", Severity: "low", Score: 2.1, Hidden: "unimportant"},
 			{ID: "GHSA-1", Aliases: []string{"CVE-2026-7"}, Ecosystem: "Go", Package: "golang.org/x/net", Version: "0.20.0", PURL: "pkg:golang/golang.org/x/net@0.20.0", Path: "app/payments", LayerIndex: 2, Fixed: "0.60.0", Severity: "critical", Score: 9.1},
 			{ID: "CVE-2026-8", Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.15-1", PURL: "pkg:deb/debian/libssl3@3.0.15-1?arch=amd64", Path: "var/lib/dpkg/status", Severity: "high", Score: 7.5},
-			{ID: "CVE-2025-3", Ecosystem: "Debian:12", Package: "zlib", Version: "1.2", PURL: "pkg:deb/debian/zlib1g@1.2", Path: "var/lib/dpkg/status", Severity: "medium", Score: 5.5},
+			{ID: "CVE-2025-3", Vendor: "under investigation says debian (https://example.com/vex)", Ecosystem: "Debian:12", Package: "zlib", Version: "1.2", PURL: "pkg:deb/debian/zlib1g@1.2", Path: "var/lib/dpkg/status", Severity: "medium", Score: 5.5},
 		},
 		Gaps: []finding.Gap{{Component: "pkg:pypi/idna@3.3", Reason: "owned by a package of another vendor"}},
 		Problems: []component.Problem{

@@ -106,8 +106,13 @@ func layers(components []component.Component) string {
 	return strings.Join(parts, ", ")
 }
 
-// findings lists what counts, most urgent first, then what somebody excused; with
-// Options.All also what is hidden.
+// vouched are the findings that do not count because somebody's VEX document says so.
+func vouched(findings []finding.Finding) []finding.Finding {
+	return slices.DeleteFunc(slices.Clone(findings), func(f finding.Finding) bool { return f.Hidden == "" || f.Hidden != f.Vendor })
+}
+
+// findings lists what counts, most urgent first, then what somebody excused, here
+// or in a VEX document; with Options.All also what is hidden.
 func (p *page) findings(ev contents) {
 	counts := counted(ev.Findings)
 	p.heading("FINDINGS", summary(counts, ev))
@@ -115,6 +120,8 @@ func (p *page) findings(ev contents) {
 	for _, e := range ev.excused {
 		list = append(list[:len(list):len(list)], e.Finding)
 	}
+	vouched := vouched(ev.Findings)
+	list = append(list[:len(list):len(list)], vouched[:min(len(vouched), someFindings)]...)
 	if p.options.All {
 		list, more = ev.Findings, 0
 	}
@@ -161,7 +168,7 @@ func findingRow(f finding.Finding) []cell {
 	if f.Executed != nil && !*f.Executed {
 		where += " (not seen running)"
 	}
-	if f.Vendor != "" {
+	if f.Vendor != "" && f.Vendor != f.Hidden {
 		where += " (" + f.Vendor + ")"
 	}
 	if f.Hidden != "" {
@@ -204,7 +211,11 @@ func summary(counts []finding.Finding, ev contents) string {
 	if n := len(ev.excused); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d not counted by decision", n))
 	}
-	if n := len(ev.Findings) - len(counts) - len(ev.excused); n > 0 {
+	said := len(vouched(ev.Findings))
+	if said > 0 {
+		parts = append(parts, fmt.Sprintf("%d not counted by VEX", said))
+	}
+	if n := len(ev.Findings) - len(counts) - len(ev.excused) - said; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d not counted (--all shows them)", n))
 	}
 	return strings.Join(parts, "; ")

@@ -117,7 +117,7 @@ func judge(f *finding.Finding, all []said) {
 	}
 	switch {
 	case excuse != nil && excused && f.Hidden == "":
-		f.Hidden = excuse.String()
+		f.Hidden, f.Vendor = excuse.String(), excuse.String()
 	case other != nil:
 		f.Vendor = other.String()
 	case excuse != nil && !excused:
