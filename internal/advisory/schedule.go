@@ -47,6 +47,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	if wait == 0 {
 		wait = beat
 	}
+	if err := k.freeOwn(ctx); err != nil {
+		return err
+	}
 	tick := time.NewTicker(wait)
 	defer tick.Stop()
 	for {
@@ -242,6 +245,18 @@ func (k *Keeper) hold(ctx context.Context, feed string, c int64, end func()) int
 			c = longer
 		}
 	}
+}
+
+// freeOwn gives back what an earlier process held when it died, where there can be
+// no other process that holds anything.
+func (k *Keeper) freeOwn(ctx context.Context) error {
+	if !k.Index.st.Exclusive() {
+		return nil
+	}
+	return k.Index.st.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET claim = 0, node = ''`)
+		return err
+	})
 }
 
 func (k *Keeper) free(ctx context.Context, feed string, c int64) error {

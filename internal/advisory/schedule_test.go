@@ -229,3 +229,46 @@ func TestKeeperOfAFolder(t *testing.T) {
 		}
 	})
 }
+
+// TestAServerThatCameBackDoesNotWait: on SQLite there is no other that could hold
+// what was claimed before.
+func TestAServerThatCameBackDoesNotWait(t *testing.T) {
+	dir := bucket(t)
+	arrived, block := make(chan struct{}, 10), true
+	var mu sync.Mutex
+	srv := serve(t, dir, "/Go/all.zip", func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		wait := block
+		block = false
+		mu.Unlock()
+		if wait {
+			arrived <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
+	})
+	k := newKeepers(t, storetest.SQLite(t), srv.URL)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	dead := k.node("a")
+	go func() { ended <- dead.Step(ctx) }()
+	<-arrived // and nothing more is heard of it
+	back := k.node("a")
+	back.Beat = 10 * time.Millisecond
+	go func() { ended <- back.Run(ctx) }()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for range 1000 {
+		if k.state("Go") == "0 6h0m0s" {
+			break
+		}
+		<-look.C
+	}
+	if got := k.state("Go"); got != "0 6h0m0s" {
+		t.Errorf("it waits for itself: %q", got)
+	}
+	end()
+	<-ended
+	<-ended
+}

@@ -209,6 +209,10 @@ type FolderFile struct{ Feed, Path string }
 // those of some ecosystems, and the lists beside them. One that is asked for and not
 // there is fault.NotFound.
 func Folder(dir string, only []string) ([]FolderFile, error) {
+	if !isFolder(dir) {
+		return nil, fault.New(fault.Invalid, "%.200q is no folder of feeds", dir).
+			WithHint("name a folder with <Ecosystem>/all.zip; a server takes addresses and artifacts by itself, see feeds.from in its configuration")
+	}
 	under, feeds, err := feedsIn(dir)
 	if err != nil {
 		return nil, err
