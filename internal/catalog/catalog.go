@@ -82,6 +82,7 @@ CREATE TABLE catalog_image (
 	first_seen BIGINT NOT NULL,
 	scanned BIGINT NOT NULL,
 	chain TEXT NOT NULL,
+	created BIGINT NOT NULL,
 	body BLOB
 );
 CREATE INDEX catalog_image_state ON catalog_image (state) WHERE state <> 'known';
@@ -111,11 +112,6 @@ CREATE TABLE catalog_triage (
 	id TEXT PRIMARY KEY, image TEXT NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX catalog_triage_image ON catalog_triage (image);
-`, `
-CREATE TABLE catalog_seen (
-	image TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, other TEXT NOT NULL, last BIGINT NOT NULL,
-	PRIMARY KEY (image, kind, what, other)
-);
 `, `
 CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, golden TEXT NOT NULL, channel TEXT NOT NULL);
 CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);

@@ -74,7 +74,7 @@ func (c *Catalog) Want(ctx context.Context, id image.Digest, name string, kind i
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain) VALUES (?, ?, ?, ?, ?, '', ?, 0, '')
+		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain, created) VALUES (?, ?, ?, ?, ?, '', ?, 0, '', 0)
 			ON CONFLICT (id) DO NOTHING`, num, string(id), called(name), string(kind), string(Wanted), store.Millis(c.Now()))
 		return err
 	})
@@ -87,7 +87,7 @@ func (c *Catalog) Fail(ctx context.Context, id image.Digest, name, reason string
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain) VALUES (?, ?, ?, '', ?, ?, ?, ?, '')
+		_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain, created) VALUES (?, ?, ?, '', ?, ?, ?, ?, '', 0)
 			ON CONFLICT (id) DO UPDATE SET error = excluded.error,
 				state = CASE WHEN catalog_image.state = 'known' THEN 'known' ELSE excluded.state END,
 				scanned = CASE WHEN catalog_image.state = 'known' THEN catalog_image.scanned ELSE excluded.scanned END`,
@@ -244,7 +244,7 @@ func (c *Catalog) readEvidence(ctx context.Context, tx store.Tx, state advisory.
 	if err != nil {
 		return nil, err
 	}
-	ev := a.evidence(num, k)
+	ev := a.evidence(k)
 	inOrder(&ev)
 	return &ev, nil
 }

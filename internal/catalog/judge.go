@@ -43,9 +43,12 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 	if err != nil {
 		return nil, fmt.Errorf("judge images: %w", err)
 	}
+	triaged, err := c.anyTriage(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Judged, len(pairs))
-	var last int64
-	var ev verdict.Evidence
+	var last opened
 	for i, p := range pairs {
 		num := b.nums[p.Image]
 		out[i] = Judged{Pair: p, Turn: b.turns[turnOf{num, p.Environment}], Standing: len(b.channels[num]) > 0}
@@ -53,23 +56,50 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 		if k == nil || env == nil {
 			continue
 		}
-		if num != last { // pairs of one image often come together
-			ev = b.evidence(num, k)
-			if c.vendors != nil {
-				if err := c.vendors.Apply(ctx, ev.Findings); err != nil {
-					return nil, err
-				}
+		if num != last.num { // pairs of one image often come together
+			if last, err = c.open(ctx, b, num); err != nil {
+				return nil, err
 			}
-			last = num
 		}
-		standing, err := c.stand(ctx, ev, b.channels[num], env)
-		if err != nil {
-			return nil, err
+		if last.cases[env.AsksSignatures()] == nil || triaged {
+			standing, err := c.stand(ctx, last.evidence, b.channels[num], env)
+			if err != nil {
+				return nil, err
+			}
+			last.cases[env.AsksSignatures()] = verdict.NewCase(standing, now)
 		}
-		v := verdict.Evaluate(*env, standing, now)
+		v := last.cases[env.AsksSignatures()].Evaluate(*env)
 		out[i].Verdict = &v
 	}
 	return out, nil
+}
+
+// opened is an image being judged.
+type opened struct {
+	num      int64
+	evidence verdict.Evidence
+	// cases are what environments judge that ask for signatures, and those that do
+	// not; decisions on findings may differ for each.
+	cases map[bool]*verdict.Case
+}
+
+func (c *Catalog) open(ctx context.Context, b *docket, num int64) (opened, error) {
+	o := opened{num: num, evidence: b.evidence(b.images[num]), cases: map[bool]*verdict.Case{}}
+	if c.vendors != nil {
+		if err := c.vendors.Apply(ctx, o.evidence.Findings); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// anyTriage tells whether there are decisions on findings at all.
+func (c *Catalog) anyTriage(ctx context.Context) (bool, error) {
+	n := 0
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_triage LIMIT 1) AS some").Scan(&n)
+	})
+	return n > 0, err
 }
 
 // docket is what a batch of judgements is made from.

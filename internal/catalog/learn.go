@@ -55,10 +55,10 @@ func (c *Catalog) writeImage(ctx context.Context, tx store.Tx, num int64, k know
 		return err
 	}
 	now, img := store.Millis(c.Now()), k.Evidence.Image
-	_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain, body) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?)
+	_, err = tx.Exec(ctx, `INSERT INTO catalog_image (num, id, name, kind, state, error, first_seen, scanned, chain, created, body) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, state = excluded.state, error = '',
-			scanned = excluded.scanned, chain = excluded.chain, body = excluded.body`,
-		num, img.ID, img.Name, img.Kind, string(Known), now, now, chainKey(image.Digest(img.ChainID)), body)
+			scanned = excluded.scanned, chain = excluded.chain, created = excluded.created, body = excluded.body`,
+		num, img.ID, img.Name, img.Kind, string(Known), now, now, chainKey(image.Digest(img.ChainID)), store.Millis(img.Created), body)
 	if err != nil {
 		return fmt.Errorf("keep image: %w", err)
 	}

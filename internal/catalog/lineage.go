@@ -4,12 +4,24 @@
 package catalog
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
+
+// An image is built on another where the other's layers are its first: a chain ID
+// says so without looking at any layer. What stood in a channel once is remembered.
 
 // chainKey is a chain ID as images are found by it: half of it tells them apart.
 func chainKey(chain image.Digest) string {
@@ -32,4 +44,160 @@ func chainKeys(layers []image.Digest) []string {
 		keys = append(keys, chainKey(image.Digest(chain)))
 	}
 	return keys
+}
+
+// forebear is a known image with some chain.
+type forebear struct {
+	id, name string
+	created  time.Time
+	stands   []stood // in the channels of golden images, those of today first
+}
+
+// stood is a place in a channel, now or once.
+type stood struct {
+	golden, channel, newest, owner, contact string
+	until                                   int64 // 0: it stands there
+}
+
+// forebears finds the known images that any of some images may be built on, and the
+// images themselves, by chain. Of several with one chain the one in a channel
+// counts, then the newest.
+func (c *Catalog) forebears(ctx context.Context, tx store.Tx, images map[int64]*known) (map[string]forebear, error) {
+	wanted := map[string]bool{}
+	var keys []string
+	for _, k := range images {
+		for _, key := range chainKeys(k.Layers) {
+			if !wanted[key] {
+				wanted[key], keys = true, append(keys, key)
+			}
+		}
+	}
+	slices.Sort(keys)
+	found := map[string]forebear{}
+	err := fleet.InChunks(keys, func(marks string, args []any) error {
+		for _, from := range []string{
+			"catalog_channel c ON c.digest = d.digest", "catalog_past c ON c.digest = d.digest",
+		} {
+			if err := store.Each(ctx, tx, addStood(found), `SELECT DISTINCT i.chain, i.id, i.name, i.created, c.golden, c.channel, `+untilOf(from)+`, COALESCE(n.digest, ''), g.body
+				FROM catalog_image i JOIN catalog_digest d ON d.image = i.num JOIN `+from+` JOIN catalog_golden g ON g.name = c.golden
+				LEFT JOIN catalog_channel n ON n.golden = c.golden AND n.channel = c.channel
+				WHERE i.chain IN (`+marks+") ORDER BY c.golden, c.channel", args...); err != nil {
+				return err
+			}
+		}
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var chain string
+			var f forebear
+			var created int64
+			err := r.Scan(&chain, &f.id, &f.name, &created)
+			f.created = store.Time(created)
+			if old, there := found[chain]; !there || len(old.stands) == 0 {
+				found[chain] = f
+			}
+			return err
+		}, "SELECT chain, id, name, created FROM catalog_image WHERE chain IN ("+marks+") ORDER BY chain, created, id", args...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find base images: %w", err)
+	}
+	newestStood(found)
+	return found, nil
+}
+
+func untilOf(from string) string {
+	if strings.HasPrefix(from, "catalog_past") {
+		return "c.until"
+	}
+	return "CAST(0 AS BIGINT)"
+}
+
+func addStood(found map[string]forebear) func(store.Row) error {
+	return func(r store.Row) error {
+		var chain, id, name, body string
+		var created int64
+		var s stood
+		if err := r.Scan(&chain, &id, &name, &created, &s.golden, &s.channel, &s.until, &s.newest, &body); err != nil {
+			return err
+		}
+		var g Golden
+		if err := json.Unmarshal([]byte(body), &g); err != nil {
+			return fmt.Errorf("decode golden image: %w", err)
+		}
+		s.owner, s.contact = g.Owner, g.Contact
+		f, there := found[chain]
+		if there && f.id != id && len(f.stands) > 0 {
+			return nil // two images of one chain in channels: the first counts
+		}
+		f.id, f.name, f.created = id, name, store.Time(created)
+		f.stands = append(f.stands, s)
+		found[chain] = f
+		return nil
+	}
+}
+
+// lineage writes into evidence what an image is built on, and where its layers come from.
+func lineage(ev *verdict.Evidence, layers []image.Digest, found map[string]forebear) {
+	keys := chainKeys(layers)
+	base := -1
+	for i, key := range keys {
+		f, there := found[key]
+		if !there {
+			continue
+		}
+		if len(f.stands) > 0 {
+			ev.Origins = append(ev.Origins, f.origin(i+1))
+		}
+		golden := len(f.stands) > 0
+		if i < len(keys)-1 && (golden || base < 0 || len(found[keys[base]].stands) == 0) {
+			base = i
+		}
+	}
+	if base >= 0 {
+		ev.Image.BaseImage = found[keys[base]].base()
+	} else if ev.Image.Base != "" {
+		ev.Image.BaseImage = verdict.Base{Name: ev.Image.Base, By: "annotation"}
+	}
+}
+
+func (f forebear) origin(layers int) verdict.Origin {
+	s := f.stands[0]
+	o := verdict.Origin{
+		Layers: layers, Golden: s.golden, Channel: s.channel, Image: f.id, Past: s.until > 0, Owner: s.owner, Contact: s.contact,
+	}
+	if o.Past {
+		o.Newest = s.newest
+	}
+	return o
+}
+
+func (f forebear) base() verdict.Base {
+	b := verdict.Base{Name: f.name, ID: f.id, Created: f.created, By: "layers"}
+	if len(f.stands) > 0 {
+		s := f.stands[0]
+		b.Golden, b.Channel, b.Owner, b.Contact = s.golden, s.channel, s.owner, s.contact
+		if s.until > 0 {
+			b.Newest = s.newest
+		}
+	}
+	return b
+}
+
+// Origins returns the golden images the layers of an image come from, lowest first,
+// with who to call: the image's own last, where it stands in one. Layers above the
+// last come from no golden image.
+func (c *Catalog) Origins(ctx context.Context, id image.Digest) ([]verdict.Origin, error) {
+	img, err := c.Find(ctx, id)
+	if err != nil || img.Evidence == nil {
+		return nil, err
+	}
+	return img.Evidence.Origins, nil
+}
+
+// newestStood puts the channels of today first, then those left last.
+func newestStood(found map[string]forebear) {
+	for _, f := range found {
+		slices.SortStableFunc(f.stands, func(a, b stood) int {
+			return cmp.Or(cmp.Compare(min(a.until, 1), min(b.until, 1)), cmp.Compare(b.until, a.until))
+		})
+	}
 }

@@ -46,6 +46,11 @@ CREATE TABLE fleet_flaw (
 CREATE INDEX fleet_flaw_id ON fleet_flaw (id);
 CREATE TABLE fleet_flaw_name (name TEXT NOT NULL, flaw BIGINT NOT NULL, PRIMARY KEY (name, flaw));
 CREATE TABLE fleet_hit (flaw BIGINT NOT NULL, part BIGINT NOT NULL, version TEXT NOT NULL, PRIMARY KEY (flaw, part));
+`, `
+CREATE TABLE fleet_seen (
+	image TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, other TEXT NOT NULL, last BIGINT NOT NULL,
+	PRIMARY KEY (image, kind, what, other)
+);
 `}
 
 // New prepares the room's tables. Parts are matched with the advisories kept in the

@@ -12,6 +12,8 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fleet"
+	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 )
 
@@ -184,6 +186,20 @@ func (s *Service) instances(ctx context.Context, where string, args ...any) ([]I
 		return nil, fmt.Errorf("read instances: %w", err)
 	}
 	return all, nil
+}
+
+// On returns the running instances of images, oldest change first for each.
+func (s *Service) On(ctx context.Context, ids []image.Digest) ([]Instance, error) {
+	all := []Instance{}
+	err := fleet.InChunks(ids, func(marks string, args []any) error {
+		for i := range args {
+			args[i] = fmt.Sprint(args[i])
+		}
+		found, err := s.instances(ctx, "image IN ("+marks+") AND state IN ('active', 'warned') ORDER BY image, revision", args...)
+		all = append(all, found...)
+		return err
+	})
+	return all, err
 }
 
 // Get returns one instance; fault.NotFound where there is none.

@@ -16,15 +16,34 @@ import (
 // the order of lists and the time zone of times make no difference, times count
 // to the millisecond, and neither argument is changed.
 func Evaluate(env Environment, ev Evidence, now time.Time) Verdict {
+	return NewCase(ev, now).Evaluate(env)
+}
+
+// Case is evidence made ready to be judged by several environments at one time:
+// what takes longest, to bring it in order and to hash it, is done once.
+type Case struct {
+	ev      Evidence // canonical
+	hash    string
+	counted []finding.Finding // sorted, most urgent first
+	now     time.Time
+	expires time.Time // when the first excuse does
+}
+
+// NewCase makes evidence ready.
+func NewCase(ev Evidence, now time.Time) *Case {
 	now, ev = exact(now), canonical(ev)
+	return &Case{ev: ev, hash: hashOf(ev), counted: countedFindings(ev, now), now: now, expires: expiries(ev, now)}
+}
+
+// Evaluate judges the case by one environment's rules, as the function of that name.
+func (c *Case) Evaluate(env Environment) Verdict {
 	v := Verdict{
-		Environment: env.Name, Image: ev.Image.ID, At: now,
-		Hashes: Hashes{Evidence: hashOf(ev), Rules: hashOf(env), Time: hashOf(now)},
+		Environment: env.Name, Image: c.ev.Image.ID, At: c.now,
+		Hashes: Hashes{Evidence: c.hash, Rules: hashOf(env), Time: hashOf(c.now)},
 	}
-	counted := countedFindings(ev, now)
-	v.Admit = evaluate(judge{env: &env, ev: &ev, counted: counted, now: now}, env.Admit)
-	v.Retain = evaluate(judge{env: &env, ev: &ev, counted: counted, now: now, retain: true}, env.Retain)
-	v.Until = earlier(earlier(v.Admit.Until, v.Retain.Until), expiries(ev, now))
+	v.Admit = evaluate(judge{env: &env, ev: &c.ev, counted: c.counted, now: c.now}, env.Admit)
+	v.Retain = evaluate(judge{env: &env, ev: &c.ev, counted: c.counted, now: c.now, retain: true}, env.Retain)
+	v.Until = earlier(earlier(v.Admit.Until, v.Retain.Until), c.expires)
 	return v
 }
 
@@ -180,6 +199,35 @@ func (j *judge) owner() string {
 		}
 	}
 	return ""
+}
+
+// callFor is who to call about findings: the owner of the golden image their layers
+// come from, where it is one and not the image itself.
+func (j *judge) callFor(breaches []breach) (owner string, origin Origin) {
+	for i, b := range breaches {
+		o, found := j.origin(b.finding.LayerIndex)
+		if !found || i > 0 && o.Golden != origin.Golden {
+			return j.owner(), Origin{}
+		}
+		origin = o
+	}
+	if origin.Owner == "" {
+		return j.owner(), origin
+	}
+	if origin.Contact != "" {
+		return origin.Owner + " (" + origin.Contact + ")", origin
+	}
+	return origin.Owner, origin
+}
+
+// origin is the golden image a layer comes from.
+func (j *judge) origin(layer int) (Origin, bool) {
+	for _, o := range j.ev.Origins {
+		if layer < o.Layers {
+			return o, true
+		}
+	}
+	return Origin{}, false
 }
 
 func rank(a Answer) int { return slices.Index([]Answer{No, Unknown, Yes}, a) }

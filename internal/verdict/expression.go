@@ -51,7 +51,7 @@ func (c *compiler) ready() (*cel.Env, error) {
 	list := func(of string) *cel.Type { return cel.ListType(cel.ObjectType(of)) }
 	env, err := cel.NewEnv(
 		ext.NativeTypes(ext.ParseStructTag("json"),
-			reflect.TypeFor[Image](), reflect.TypeFor[Channel](), reflect.TypeFor[Signature](),
+			reflect.TypeFor[Image](), reflect.TypeFor[Base](), reflect.TypeFor[Channel](), reflect.TypeFor[Signature](),
 			reflect.TypeFor[component.OS](), reflect.TypeFor[component.Component](), reflect.TypeFor[component.Fact](),
 			reflect.TypeFor[component.Problem](), reflect.TypeFor[finding.Finding](), reflect.TypeFor[finding.Gap]()),
 		cel.Variable("image", cel.ObjectType("verdict.Image")),

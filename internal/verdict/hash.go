@@ -44,6 +44,7 @@ func hashOf(value any) string {
 // keep the difference.
 func canonical(ev Evidence) Evidence {
 	ev.Image.Created, ev.SnapshotAt = exact(ev.Image.Created), exact(ev.SnapshotAt)
+	ev.Image.BaseImage.Created = exact(ev.Image.BaseImage.Created)
 	ev.Image.Ports, ev.PartialFeeds = sorted(ev.Image.Ports), sorted(ev.PartialFeeds)
 	ev.Components = filled(ev.Components)
 	for i := range ev.Components {

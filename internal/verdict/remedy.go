@@ -57,6 +57,14 @@ func remedy(breaches []breach, system string) string {
 	return text
 }
 
+// rebase is the way out by a golden image that has moved on since.
+func rebase(o Origin) string {
+	if o.Newest == "" {
+		return ""
+	}
+	return "; " + o.Golden + " " + o.Channel + " is " + o.Newest + " now: rebuild on it"
+}
+
 // upgrades groups findings by package, those that clear most first, and counts
 // the findings nothing fixes.
 func upgrades(breaches []breach, system string) (ups []upgrade, unfixed int) {

@@ -22,11 +22,12 @@ type Evidence struct {
 	Findings   []finding.Finding     `json:"findings"`
 	Gaps       []finding.Gap         `json:"gaps"`
 	Problems   []component.Problem   `json:"problems"`
-	Channels   []Channel             `json:"channels"`         // the channels of golden images this digest stands in; nil: nobody looked
-	Signatures []Signature           `json:"signatures"`       // verified ones only; nil: nobody looked
-	Triage     []Triage              `json:"triage,omitempty"` // decisions on findings; expired ones count no more
-	Snapshot   string                `json:"snapshot"`         // of the advisory database; "": there is none
-	SnapshotAt time.Time             `json:"snapshotAt"`       // when it was last synced
+	Channels   []Channel             `json:"channels"`          // the channels of golden images this digest stands in; nil: nobody looked
+	Signatures []Signature           `json:"signatures"`        // verified ones only; nil: nobody looked
+	Triage     []Triage              `json:"triage,omitempty"`  // decisions on findings; expired ones count no more
+	Origins    []Origin              `json:"origins,omitempty"` // the golden images its layers come from, lowest first
+	Snapshot   string                `json:"snapshot"`          // of the advisory database; "": there is none
+	SnapshotAt time.Time             `json:"snapshotAt"`        // when it was last synced
 
 	// PartialFeeds are the feeds that speak of this image and could not be read
 	// whole, with the reason: "Debian: records that could not be read: 2 (...)".
@@ -45,9 +46,36 @@ type Image struct {
 	Labels   map[string]string `json:"labels"`
 	Ports    []string          `json:"ports"`
 	Base     string            `json:"base"`
-	Owner    string            `json:"owner"` // of the golden image, where it is one
-	Contact  string            `json:"contact"`
-	Origin   string            `json:"origin,omitempty"` // of a bill of materials: "CycloneDX 1.6 by syft 1.57.0"
+	// BaseImage is what Base is, or was found to be, where that is known.
+	BaseImage Base   `json:"baseImage,omitzero"`
+	Owner     string `json:"owner"` // of the golden image, where it is one
+	Contact   string `json:"contact"`
+	Origin    string `json:"origin,omitempty"` // of a bill of materials: "CycloneDX 1.6 by syft 1.57.0"
+}
+
+// Base is the image another one is built on.
+type Base struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created,omitzero"`
+	By      string    `json:"by"` // how sure that is: "layers" (they are its first), or "annotation" (the image says so)
+	Golden  string    `json:"golden,omitempty"`
+	Channel string    `json:"channel,omitempty"` // where it stands, or stood last
+	Newest  string    `json:"newest,omitempty"`  // what stands there now, where that is another image
+	Owner   string    `json:"owner,omitempty"`
+	Contact string    `json:"contact,omitempty"`
+}
+
+// Origin says which golden image the layers up to one come from, and who to call.
+type Origin struct {
+	Layers  int    `json:"layers"` // how many, counted from the lowest; those of the origin before come from that one
+	Golden  string `json:"golden"`
+	Channel string `json:"channel"`
+	Image   string `json:"image"`          // ID
+	Past    bool   `json:"past,omitempty"` // it has left the channel since
+	Newest  string `json:"newest,omitempty"`
+	Owner   string `json:"owner"`
+	Contact string `json:"contact,omitempty"`
 }
 
 // Bill is the Kind of evidence that comes from a bill of materials: what is known

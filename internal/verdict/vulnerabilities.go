@@ -147,11 +147,20 @@ func (v *Vulnerabilities) judgeCondition(j *judge, condition string, broken map[
 	}
 	rule := "vulnerabilities." + condition
 	if len(failed) > 0 {
-		j.no(rule, count(len(failed), "finding")+" "+what+": "+worst(failed), list(failed), remedy(failed, j.ev.OS.Ecosystem))
+		owner, origin := j.callFor(failed)
+		j.add(Reason{
+			Rule: rule, Answer: No, Text: count(len(failed), "finding") + " " + what + ": " + worst(failed), Evidence: list(failed),
+			Owner: owner, Remedy: remedy(failed, j.ev.OS.Ecosystem) + rebase(origin),
+		})
 	}
 	if len(graced) > 0 {
 		text := count(len(graced), "finding") + " " + what + " in grace until " + first.Format(time.RFC3339) + ": " + worst(graced)
-		j.warn(rule, text, list(graced), remedy(graced, j.ev.OS.Ecosystem), first)
+		owner, origin := j.callFor(graced)
+		j.changes(first)
+		j.add(Reason{
+			Rule: rule, Answer: Yes, Text: text, Evidence: list(graced), Owner: owner,
+			Remedy: remedy(graced, j.ev.OS.Ecosystem) + rebase(origin), Deadline: first,
+		})
 	}
 }
 
