@@ -158,8 +158,22 @@ type Grant struct {
 
 // RenewRequest asks for a new certificate and a longer life.
 type RenewRequest struct {
-	Node string `json:"node"`
-	CSR  string `json:"csr"`
+	Node  string `json:"node"`
+	CSR   string `json:"csr"`
+	Sight *Sight `json:"sight,omitempty"` // where the agent saw something new
+}
+
+// Sight is what an agent saw a workload do.
+type Sight struct {
+	Listening []Socket `json:"listening,omitempty"`
+	Executed  []string `json:"executed,omitempty"` // files of the image it runs, or has mapped to run
+	Partial   bool     `json:"partial,omitempty"`  // there was more
+}
+
+// Socket is a port a workload takes connections or datagrams at from outside.
+type Socket struct {
+	Port string `json:"port"`           // "8080/tcp"
+	Path string `json:"path,omitempty"` // the program that holds it
 }
 
 // NodeChange is what changed for a node.

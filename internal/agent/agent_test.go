@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/goldkeep/goldkeep/client"
@@ -240,6 +241,22 @@ func TestRenewal(t *testing.T) {
 	if now.Certificate == id.Certificate || now.PrivateKey == id.PrivateKey || now.Token != id.Token || now.Instance != id.Instance {
 		t.Errorf("after renewal: %+v", now)
 	}
+}
+
+// TestWhatAWorkloadDoesIsToldOnce: at the first renewal, and not again unless it
+// changes.
+func TestWhatAWorkloadDoesIsToldOnce(t *testing.T) {
+	f := newFake(t)
+	f.ttl = 2
+	p := ask(t, attesttest.Probe(t), startAgent(t, f, nil).socket)
+	get(t, p, "GET /v1/identity", "200")
+	f.until("three renewals", func() bool { return len(f.sights) >= 3 })
+	f.do(func() {
+		want := []*client.Sight{{Executed: []string{"/probe"}}, nil, nil}
+		if diff := cmp.Diff(want, f.sights[:3]); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestNoContactUntilTheEnd(t *testing.T) {

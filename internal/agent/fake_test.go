@@ -49,6 +49,7 @@ type fakeServer struct {
 	states   map[string]client.Instance
 	left     []string
 	renewed  int
+	sights   []*client.Sight // one for each renewal
 	revision int64
 	secret   int64
 	seen     int64 // the newest revision an agent has asked after
@@ -162,6 +163,12 @@ func (f *fakeServer) renew(w http.ResponseWriter, r *http.Request) {
 		fail(w, 403, map[string]any{"kind": "denied", "detail": "the instance was revoked"})
 		return
 	}
+	var ask client.RenewRequest
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		f.t.Error(err)
+	}
+	f.sights = append(f.sights, ask.Sight)
+	defer f.tell()
 	f.renewed++
 	f.answer(w, client.Grant{Instance: i, Certificate: "certificate-" + strconv.Itoa(f.renewed), Bundle: "bundle", Secrets: f.wants, TTL: f.ttl})
 }

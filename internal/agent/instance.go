@@ -39,6 +39,9 @@ type instance struct {
 	replaced chan struct{}
 	wake     chan struct{} // capacity 1: secrets have to be read again
 
+	sight *attest.Sight // what the server was told it does; only keep uses it
+	shown time.Time     // when
+
 	disk   sync.Mutex // held while files are written or taken away; before mu
 	folder *folder
 	files  map[string][32]byte // written, by their digest

@@ -27,6 +27,8 @@ const (
 	watchTime   = 25 * time.Second // one long poll
 	maxUnmet    = 4096
 	secretRetry = 5 * time.Second
+	lookTime    = 5 * time.Second
+	lookAgain   = 24 * time.Hour // what has not changed is told again, lest it be forgotten
 )
 
 // live walks an instance through its life: admitted, kept, ended, mourned. It
@@ -211,10 +213,11 @@ func (a *Agent) renew(ctx context.Context, in *instance) bool {
 	if err != nil {
 		return false
 	}
+	sight := a.look(ctx, in)
 	ctx, cancel := context.WithTimeout(ctx, a.o.Call)
 	defer cancel()
 	asked := a.o.Now()
-	grant, err := a.o.Server.Renew(ctx, in.id(), csr)
+	grant, err := a.o.Server.Renew(ctx, in.id(), csr, sight)
 	if err == nil {
 		err = in.complete(grant).check(a.o.Now())
 	}
@@ -231,7 +234,26 @@ func (a *Agent) renew(ctx context.Context, in *instance) bool {
 		return false // a revocation came while the server answered
 	}
 	in.adopt(grant, key, grant.expiry(asked), a.next())
+	if sight != nil {
+		in.sight, in.shown = sight, asked
+	}
 	return true
+}
+
+// look sees what a workload does, for the server; nil where that was told already,
+// or could not be seen. It never holds a renewal up for long.
+func (a *Agent) look(ctx context.Context, in *instance) *attest.Sight {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	sight, err := attest.Look(ctx, in.evidence, in.anchor)
+	if err != nil {
+		a.o.Log.Debug("look at workload", "instance", in.id(), "error", err)
+		return nil
+	}
+	if sight.Equal(in.sight) && a.o.Now().Sub(in.shown) < lookAgain {
+		return nil
+	}
+	return sight
 }
 
 // sameProgram refuses a plain process that has started another program since.

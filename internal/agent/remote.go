@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/client"
+	"github.com/goldkeep/goldkeep/internal/attest"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
@@ -37,8 +38,8 @@ func (r *Remote) Admit(ctx context.Context, ask Admission) (*Grant, error) {
 }
 
 // Renew implements Server.
-func (r *Remote) Renew(ctx context.Context, id, csr string) (*Grant, error) {
-	g, err := r.client.Renew(ctx, id, client.RenewRequest{Node: r.node, CSR: csr})
+func (r *Remote) Renew(ctx context.Context, id, csr string, sight *attest.Sight) (*Grant, error) {
+	g, err := r.client.Renew(ctx, id, client.RenewRequest{Node: r.node, CSR: csr, Sight: asSight(sight)})
 	if err != nil {
 		return nil, asServerFault(err)
 	}
@@ -133,4 +134,15 @@ func asRefusal(e *client.Error) *Refusal {
 		})
 	}
 	return r
+}
+
+func asSight(s *attest.Sight) *client.Sight {
+	if s == nil {
+		return nil
+	}
+	out := &client.Sight{Executed: s.Executed, Partial: s.Partial}
+	for _, socket := range s.Listening {
+		out.Listening = append(out.Listening, client.Socket(socket))
+	}
+	return out
 }

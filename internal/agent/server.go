@@ -23,8 +23,9 @@ type Server interface {
 	// Admit asks for an identity: POST /api/v1/instances.
 	Admit(ctx context.Context, ask Admission) (*Grant, error)
 	// Renew asks for a new certificate and token: POST /api/v1/instances/{id}/renew.
-	// An empty token or bundle and a nil list of secrets mean "as before".
-	Renew(ctx context.Context, id, csr string) (*Grant, error)
+	// An empty token or bundle and a nil list of secrets mean "as before"; so does a
+	// nil sight, which else tells what the workload was seen doing.
+	Renew(ctx context.Context, id, csr string, sight *attest.Sight) (*Grant, error)
 	// Leave tells that the workload has ended: DELETE /api/v1/instances/{id}.
 	Leave(ctx context.Context, id string) error
 	// Watch waits for news of this node after the two revisions seen last:

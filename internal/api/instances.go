@@ -75,6 +75,7 @@ func (e *Engine) renew(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.saw(ctx, grant.Instance, in.Sight)
 	return wireGrant(grant), nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/goldkeep/goldkeep/internal/attest"
 	"github.com/goldkeep/goldkeep/internal/attest/attesttest"
 	"github.com/goldkeep/goldkeep/internal/attest/podman"
@@ -86,6 +88,7 @@ func TestRealContainers(t *testing.T) {
 			t.Errorf("anchored at a process outside: %v %v", anchor, err)
 		}
 	})
+	t.Run("what it does", func(t *testing.T) { checkSight(t, a, id, accept, filepath.Dir(socket)) })
 	t.Run("a container without a known runtime is no plain process", func(t *testing.T) {
 		blind := &attest.Attestor{Process: unix.Processes{}, Node: "n"}
 		if _, err := blind.Examine(t.Context(), peer); !fault.Is(err, fault.Refused) {
@@ -98,6 +101,43 @@ func TestRealContainers(t *testing.T) {
 			t.Errorf("evidence %+v, err = %v", e, err)
 		}
 	})
+}
+
+// checkSight looks at containers that listen: one that is what it seems, and one
+// whose program is gone, at a path made to look like two lines.
+func checkSight(t *testing.T, a *attest.Attestor, image string, accept func() *net.UnixConn, sockets string) {
+	ports := []string{"tcp4 0.0.0.0:8080", "tcp4 127.0.0.1:9090", "udp4 0.0.0.0:53"}
+	for _, c := range []struct {
+		args []string
+		want attest.Sight
+	}{
+		{[]string{"listen", "/s/s.sock"}, attest.Sight{
+			Executed: []string{"/probe"}, Listening: []attest.Socket{{Port: "53/udp", Path: "/probe"}, {Port: "8080/tcp", Path: "/probe"}},
+		}},
+		{[]string{"elsewhere", "/tmp/x\n (deleted)", "/s/s.sock"}, attest.Sight{Listening: []attest.Socket{{Port: "53/udp"}, {Port: "8080/tcp"}}}},
+		{[]string{"elsewhere", "/s/copy", "/s/s.sock"}, attest.Sight{Listening: []attest.Socket{{Port: "53/udp"}, {Port: "8080/tcp"}}}},
+	} {
+		cmd, _ := attesttest.Container(t, []string{"-v", sockets + ":/s", "--tmpfs", "/tmp:exec"}, image, append(c.args, ports...)...)
+		p := attesttest.Start(t, cmd)
+		p.Until(t, "ports")
+		e, peer, err := a.Attest(t.Context(), accept())
+		if err != nil {
+			t.Fatal(err)
+		}
+		anchor, err := a.Anchor(e, peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sight, err := attest.Look(t.Context(), e, anchor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&c.want, sight); diff != "" {
+			t.Errorf("%q: %s", c.args, diff)
+		}
+		_, _ = anchor.Close(), peer.Close()
+		_ = p.In.Close()
+	}
 }
 
 func holds(t *testing.T, archive io.ReadCloser, name string) bool {

@@ -40,6 +40,10 @@ func run(what string, args []string) error {
 		return wait()
 	case "ask": // SOCKET: read request paths line by line, answer each
 		return ask(args[0])
+	case "listen": // SOCKET "NETWORK ADDRESS"...: connect, listen, say at which ports, stay until standard input ends
+		return listen(args[0], args[1:])
+	case "elsewhere": // PATH SOCKET ...: be a copy of this program at a path that is gone, then listen
+		return elsewhere(args[0], args[1:])
 	case "sleep": // stay until killed
 		fmt.Println("ready")
 		select {}
@@ -52,6 +56,55 @@ func run(what string, args []string) error {
 func wait() error {
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+func listen(socket string, addresses []string) error {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ports := "ports"
+	for _, where := range addresses {
+		network, address, _ := strings.Cut(where, " ")
+		var at net.Addr
+		if strings.HasPrefix(network, "udp") {
+			c, err := net.ListenPacket(network, address)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			at = c.LocalAddr()
+		} else {
+			l, err := net.Listen(network, address)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			at = l.Addr()
+		}
+		_, port, _ := net.SplitHostPort(at.String())
+		ports += " " + port + "/" + at.Network()
+	}
+	fmt.Println(ports)
+	return wait()
+}
+
+func elsewhere(path string, args []string) error {
+	if os.Args[0] == path { // the copy
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		return listen(args[0], args[1:])
+	}
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		return err
+	}
+	return syscall.Exec(path, append([]string{path, "elsewhere", path}, args...), os.Environ())
 }
 
 func hold(socket string) error {
