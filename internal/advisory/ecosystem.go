@@ -90,7 +90,7 @@ func redHatRelease(release string) string {
 
 // suseProduct takes "Linux Enterprise Module for Basesystem 15 SP5" apart, and
 // "Linux Enterprise Server 12 SP5-LTSS".
-var suseProduct = regexp.MustCompile(`^Linux Enterprise [A-Z][^0-9]* (\d+)( SP\d+)?(?:-[A-Z]+)?$`)
+var suseProduct = regexp.MustCompile(`^Linux Enterprise [A-Z][^0-9]* (\d+(?:\.\d+)?)( SP\d+)?(?:-[A-Z]+)?$`)
 
 // suseRelease makes "15 SP5" of all modules, extensions and terms of support of one
 // release: they share their packages, and a flaw that only subscribers get the fix

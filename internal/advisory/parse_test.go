@@ -27,6 +27,7 @@ func TestKeysMeet(t *testing.T) {
 		{"Red Hat:enterprise_linux:9::baseos", "bash", "Red Hat:9.4", "bash"},
 		{"SUSE:Linux Enterprise Module for Basesystem 15 SP5", "bash", "SUSE:15 SP5", "bash"},
 		{"SUSE:Linux Enterprise Server 12 SP5-LTSS", "bash", "SUSE:12 SP5", "bash"},
+		{"SUSE:Linux Enterprise Server for SAP Applications 16.0", "bash", "SUSE:16.0", "bash"},
 		{"PyPI", "flask-cors", "PyPI", "Flask_Cors"},
 		{"PyPI", "zope.interface", "PyPI", "zope-interface"},
 		{"Go", "stdlib", "Go", "go"},
@@ -42,6 +43,8 @@ func TestKeysMeet(t *testing.T) {
 		{"Debian:11", "Debian:12"},
 		{"Alpine:v3.1", "Alpine:v3.18"},
 		{"Alpine:edge", "Alpine:v3.18"},
+		{"SUSE:5.5", "SUSE:Linux Enterprise Micro 5.5"},
+		{"SUSE:15 SP5", "SUSE:Linux Enterprise Server 15 SP4"},
 		{"Red Hat:9", "Red Hat:rhel_eus:9.4::baseos"},
 	} {
 		if advisory.Ecosystem(c[0]) == advisory.Ecosystem(c[1]) {

@@ -135,6 +135,7 @@ func TestDistributions(t *testing.T) {
 		"ID=sle-micro\nVERSION_ID=\"5.5\"\n":                                    "SUSE:Linux Enterprise Micro 5.5",
 		"ID=opensuse-leap\nVERSION_ID=15.6\n":                                   "openSUSE:Leap 15.6",
 		"ID=opensuse-tumbleweed\nVERSION_ID=20261101\n":                         "openSUSE:Tumbleweed",
+		"ID=sl-micro\nVERSION_ID=\"6.0\"\n":                                     "SUSE:Linux Micro 6.0",
 		"ID=azurelinux\nVERSION_ID=\"3.0\"\n":                                   "Azure Linux:3",
 		"ID=mariner\nVERSION_ID=\"2.0\"\n":                                      "Azure Linux:2",
 		"ID=mageia\nVERSION_ID=9\n":                                             "Mageia:9",

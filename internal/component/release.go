@@ -68,8 +68,10 @@ func rpmEcosystem(os OS, major, version string) string {
 			return "SUSE:" + os.VersionID
 		}
 		return "SUSE:" + major + " SP" + pack
-	case "sle-micro", "sl-micro":
+	case "sle-micro":
 		return "SUSE:Linux Enterprise Micro " + os.VersionID
+	case "sl-micro":
+		return "SUSE:Linux Micro " + os.VersionID
 	case "opensuse-leap":
 		return "openSUSE:Leap " + os.VersionID
 	case "azurelinux", "mariner":
