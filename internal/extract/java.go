@@ -28,7 +28,7 @@ func IsJava(name string) bool {
 const (
 	maxJarDepth   = 6       // archives in one another
 	maxJarEntries = 400_000 // the largest servers have some 100,000
-	maxJarIndex   = 48 << 20
+	maxJarIndex   = 24 << 20
 	maxJarUnpack  = 1 << 30  // bytes decompressed
 	maxInnerJar   = 64 << 20 // a compressed archive in an archive: it is unpacked in memory
 	maxJarText    = 1 << 20  // a manifest, a project file
@@ -205,21 +205,41 @@ func (r *javaReader) within(ctx context.Context, j jar) error {
 	return nil
 }
 
-// unpack reads a file of an archive. The size its entry states is not believed.
+// unpack reads a file of an archive. A file larger than its entry states is an
+// error of archive/zip; one that is smaller costs what it has.
 func (r *javaReader) unpack(f *zip.File, most int64) ([]byte, error) {
-	most = min(most, maxJarUnpack-r.unpacked)
+	if most = min(most, maxJarUnpack-r.unpacked); f.UncompressedSize64 > uint64(max(most, 0)) {
+		return nil, limit("%s is too large when unpacked", short(path.Base(f.Name)))
+	}
 	content, err := f.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer content.Close()
-	var data bytes.Buffer
-	n, err := io.Copy(&data, io.LimitReader(content, most+1))
-	r.unpacked += n
-	if n > most {
-		return nil, limit("%s is too large when unpacked", short(path.Base(f.Name)))
+	data, err := readGrowing(content, int(f.UncompressedSize64))
+	r.unpacked += int64(len(data))
+	return data, err
+}
+
+// readGrowing reads to the end, at most size bytes and one.
+func readGrowing(r io.Reader, size int) ([]byte, error) {
+	data := make([]byte, 0, min(size, 1<<20)+1)
+	for {
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if errors.Is(err, io.EOF) {
+			return data, nil
+		}
+		if err != nil {
+			return data, err
+		}
+		if len(data) == cap(data) {
+			if len(data) > size {
+				return data, errBroken
+			}
+			data = append(make([]byte, 0, min(2*cap(data), size+1)), data...)
+		}
 	}
-	return data.Bytes(), err
 }
 
 // meter bounds what is read of an archive's index: archive/zip keeps a few hundred

@@ -209,7 +209,7 @@ func TestHostileJava(t *testing.T) {
 			if len(found.Packages)+len(found.Troubles) == 0 {
 				t.Error("nothing was found, and nobody says why")
 			}
-			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 400 {
+			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 300 {
 				t.Errorf("%d MiB were allocated", mib)
 			}
 		})
