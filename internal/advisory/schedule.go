@@ -23,6 +23,9 @@ type Keeper struct {
 	Log     *slog.Logger
 	Options SyncOptions
 	Beat    time.Duration // how often to look for what is due; 0: ten seconds
+	// OnFailure, where set, is told of the first failure of a feed in a row (Place:
+	// of all), in the transaction that keeps it.
+	OnFailure func(ctx context.Context, tx store.Tx, feed, why string) error
 }
 
 // How often feeds are looked at, and a feed that failed: after a minute, then
@@ -290,8 +293,11 @@ func (k *Keeper) settleTry(ctx context.Context, feed string, c int64, failure er
 		} else {
 			next = now.Add(retryAfter(failures, every))
 		}
-		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET tried = ?, next = ?, failures = ?, error = ?, claim = 0, node = '' WHERE feed = ? AND claim = ?`,
+		n, err := tx.Exec(ctx, `UPDATE advisory_schedule SET tried = ?, next = ?, failures = ?, error = ?, claim = 0, node = '' WHERE feed = ? AND claim = ?`,
 			store.Millis(now), store.Millis(next), failures, text, feed, c)
+		if err == nil && n > 0 && failures == 1 && k.OnFailure != nil {
+			err = k.OnFailure(ctx, tx, feed, text)
+		}
 		return err
 	})
 	if err != nil {

@@ -202,8 +202,11 @@ func (r *ring) origins(ctx context.Context, id image.Digest, it *Item, add func(
 		return nil
 	}
 	names, err := r.s.o.Origins(ctx, id)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
-		return fmt.Errorf("read origins: %w", err)
+		r.s.o.Log.Warn("find where an image comes from", "image", id, "error", err) // the others are told all the same
 	}
 	for _, name := range names {
 		if g, known := r.goldens[name]; known {

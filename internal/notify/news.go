@@ -182,11 +182,9 @@ func (s *Service) Changed(ctx context.Context, in Instance, why string) error {
 
 // FeedFailed takes down that a feed could not be refreshed. Only the first failure
 // in a row is news: call it for that.
-func (s *Service) FeedFailed(ctx context.Context, feed string, why error) error {
-	n := news{Feed: plain(feed, maxText), Standing: standing{State: failing}, At: s.o.Now(), Reasons: []reason{{Text: plain(why.Error(), maxText)}}}
-	return s.o.Store.Update(ctx, func(tx store.Tx) error {
-		return s.note(ctx, tx, "feed/"+n.Feed, standing{}, n)
-	})
+func (s *Service) FeedFailed(ctx context.Context, tx store.Tx, feed, why string) error {
+	n := news{Feed: plain(feed, maxText), Standing: standing{State: failing}, At: s.o.Now(), Reasons: []reason{{Text: plain(why, maxText)}}}
+	return s.note(ctx, tx, "feed/"+n.Feed, standing{}, n)
 }
 
 // note writes news down. What it replaces keeps how things stood at first.

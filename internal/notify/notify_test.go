@@ -469,3 +469,16 @@ func TestATestMessage(t *testing.T) {
 		t.Errorf("on record: %+v, %+v", sent, failed)
 	}
 }
+
+func TestAFailingFeedIsToldToWhoAsksForIt(t *testing.T) {
+	r := newReceiver(t)
+	w := newWorld(t, storetest.SQLite(t), r.trusts)
+	w.declare("ops", "  on: [feed-failure]\n  webhook: {url: "+r.URL+"}\n")
+	w.declare("all", "  owners: [\"*\"]\n  webhook: {url: "+r.URL+"}\n")
+	ok(t, w.st.Update(t.Context(), func(tx store.Tx) error { return w.FeedFailed(t.Context(), tx, "Debian", "404 not found") }))
+	w.pass(time.Minute)
+	calls := r.got()
+	if len(calls) != 1 || calls[0].digest.Notification != "ops" || calls[0].digest.Items[0].Feed != "Debian" || calls[0].digest.Reasons[0].Text != "404 not found" {
+		t.Errorf("calls %+v", calls)
+	}
+}

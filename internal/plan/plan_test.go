@@ -299,3 +299,18 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+func TestNotifications(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	chat := func(spec string) string {
+		return "\napiVersion: goldkeep.dev/v1\nkind: Notification\nmetadata: {name: chat, owner: team}\nspec:\n  environments: [prod]\n" + spec + "---"
+	}
+	const hook = "  webhook: {url: https://chat.example.com/hook}\n"
+	if _, err := w.Plan(t.Context(), documents(t, chat(hook)), false); err == nil || !strings.Contains(err.Error(), "app.yaml:6: there is no environment prod") {
+		t.Errorf("a dangling environment: %v", err)
+	}
+	w.want(w.apply(prod+chat(hook), false), []string{"create Environment/prod", "create Notification/chat"})
+	w.want(w.apply(prod+chat(hook), false), []string{"unchanged Environment/prod", "unchanged Notification/chat"})
+	w.want(w.apply(prod+chat("  webhook: {url: https://chat.example.com/other}\n"), false), []string{"unchanged Environment/prod", "update Notification/chat webhook"})
+	w.want(w.apply(prod, true), []string{"unchanged Environment/prod", "delete Notification/chat"})
+}

@@ -46,7 +46,7 @@ func (s *Server) keepFeeds(ctx context.Context) error {
 		return nil
 	}
 	keeper := &advisory.Keeper{
-		Index: s.advisory, From: c.From, Every: time.Duration(c.Every), Node: s.config.Node, Log: s.log,
+		Index: s.advisory, From: c.From, Every: time.Duration(c.Every), Node: s.config.Node, Log: s.log, OnFailure: s.feedFailed,
 		Options: advisory.SyncOptions{
 			Ecosystems: c.Ecosystems, Insecure: c.Insecure,
 			OnChange: func(ctx context.Context, change advisory.Change) error {

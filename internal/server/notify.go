@@ -14,14 +14,17 @@ import (
 	"os"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
+	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/store"
 )
 
 // Notifications are the settings of what owners are told.
@@ -62,6 +65,7 @@ func (s *Server) openNotify(ctx context.Context) error {
 		return err
 	}
 	o.Store, o.Keys, o.Catalog, o.Workloads = s.store, s.barrier, goldens{s.catalog}, s.workloads
+	o.Origins = s.origins
 	o.Secret, o.Sealed, o.Record, o.Server, o.Log = s.notifySecret, s.barrier.Sealed, s.recordDelivery, s.config.Node, s.log
 	if s.notify, err = notify.New(ctx, o); err != nil {
 		return err
@@ -80,6 +84,19 @@ func (g goldens) Goldens(ctx context.Context) ([]notify.Golden, error) {
 		out[i] = notify.Golden{Name: golden.Name, Owner: golden.Owner, Contact: golden.Contact}
 	}
 	return out, err
+}
+
+// origins names the golden images a part of an image comes from.
+func (s *Server) origins(ctx context.Context, id image.Digest) ([]string, error) {
+	found, err := s.catalog.Origins(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	var names []string
+	for _, o := range found {
+		names = append(names, o.Golden)
+	}
+	return names, err
 }
 
 // options are the settings as package notify wants them.
@@ -199,6 +216,14 @@ func (s *Server) changed(ctx context.Context, e identity.Event) error {
 		ID: in.ID, Workload: in.Workload, Environment: in.Environment, Owner: in.Owner, Node: in.Node,
 		Image: in.Image, State: string(in.State), Until: in.Until,
 	}, e.Reason)
+}
+
+// feedFailed has everybody told who wants to know of failing feeds.
+func (s *Server) feedFailed(ctx context.Context, tx store.Tx, feed, why string) error {
+	if feed == advisory.Place {
+		feed = "all of them"
+	}
+	return s.notify.FeedFailed(ctx, tx, feed, why)
 }
 
 // recordDelivery writes to the audit log that somebody was told, or could not be.
