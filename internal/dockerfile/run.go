@@ -22,7 +22,7 @@ func (c *checker) run(s *stage, cmd *instructions.RunCommand) {
 		c.leaked(file.Data)
 	}
 	calls := callsOf(script)
-	if !cmd.PrependShell && len(cmd.Files) == 0 { // the exec form: words, no script
+	if !cmd.PrependShell && len(cmd.Files) == 0 && len(cmd.CmdLine) > 0 { // the exec form: words, no script
 		direct := call{words: cmd.CmdLine}
 		calls = append([]call{direct}, callsOf(innerScript(direct))...)
 	}

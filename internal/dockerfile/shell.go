@@ -15,8 +15,13 @@ type call struct {
 	into  bool // its output goes to the next call
 }
 
-// name is the program, without its folder.
-func (c call) name() string { return path.Base(c.words[0]) }
+// name is the program, without its folder; "" where there is none, as in RUN [].
+func (c call) name() string {
+	if len(c.words) == 0 {
+		return ""
+	}
+	return path.Base(c.words[0])
+}
 
 func (c call) has(words ...string) bool {
 	return slices.ContainsFunc(c.words, func(w string) bool { return slices.Contains(words, w) })
