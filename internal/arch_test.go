@@ -25,7 +25,7 @@ var rooms = strings.Fields(`
 	image leak dockerfile extract component sbom advisory finding fleet vex provenance verdict scan report catalog
 	ca attest workload identity notify
 	policy auth engine gate
-	plan wire api agent term keeper cli server
+	plan wire api agent term keeper sign cli server
 `)
 
 // only lists rooms that may know less than the order allows.
@@ -36,8 +36,9 @@ var only = map[string][]string{
 	// else; the image rooms are there for "check", which needs no server.
 	"term":   {"fault", "manifest"},
 	"keeper": {"term", "fault", "audit"},
-	"cli":    {"term", "keeper", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile", "sbom"},
+	"cli":    {"term", "keeper", "sign", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile", "sbom"},
 	"agent":  {"fault", "attest"},
+	"sign":   {"term", "fault", "manifest", "image", "provenance"},
 }
 
 // never lists arrows that are wrong though the order allows them.
@@ -54,7 +55,7 @@ var pickers = []string{"server", "agent", "cli"}
 // heavy modules enter through one room.
 var heavy = map[string][]string{
 	"github.com/google/go-containerregistry": {"image"},
-	"github.com/spf13/cobra":                 {"term", "keeper", "cli", "server", "agent"},
+	"github.com/spf13/cobra":                 {"term", "keeper", "sign", "cli", "server", "agent"},
 	"modernc.org/sqlite":                     {"store/sqlite"},
 	"github.com/jackc/pgx":                   {"store/postgres"},
 	"github.com/google/osv-scalibr":          {"extract", "finding", "advisory"},

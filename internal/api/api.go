@@ -26,6 +26,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 	"github.com/goldkeep/goldkeep/internal/vex"
 	"github.com/goldkeep/goldkeep/internal/workload"
@@ -39,6 +40,8 @@ type Options struct {
 	Notify     *notify.Service
 	Planner    *plan.Planner
 	Advisories *advisory.Index
+	Keys       *provenance.Keyring // the server's own, to sign with
+	Verifier   string              // who judges, as a URI, in what the server signs
 	Vendors    *vex.Book
 	Scan       func(ctx context.Context, img *image.Image) (verdict.Evidence, error)
 	EnrolNode  func(ctx context.Context, node string) (*auth.Granted, error)

@@ -70,6 +70,9 @@ func (e *Engine) describe(ctx context.Context, img *catalog.Image) (any, error) 
 		return nil, err
 	}
 	if img.Evidence != nil {
+		if img.Evidence.Signatures, err = e.o.Catalog.Signatures(ctx, img.ID); err != nil {
+			return nil, err
+		}
 		if out.Evidence, err = json.Marshal(img.Evidence); err != nil {
 			return nil, fmt.Errorf("encode evidence: %w", err)
 		}
@@ -131,7 +134,7 @@ func (e *Engine) addImage(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.learn(ctx, img)
+	return e.learn(ctx, img, false)
 }
 
 // turn waits for a place among those at work.
@@ -196,7 +199,7 @@ func (e *Engine) pull(ctx context.Context, reference string) (any, error) {
 		return nil, err
 	}
 	img.Name = reference
-	return e.learn(ctx, img)
+	return e.learn(ctx, img, true)
 }
 
 // ours reports whether an image could not be scanned through no fault of its own:
@@ -206,9 +209,9 @@ func ours(err error) bool {
 	return kind == fault.Unavailable || kind == fault.Sealed
 }
 
-// learn scans an image, keeps what is known of it, and has what waits for it
-// judged.
-func (e *Engine) learn(ctx context.Context, img *image.Image) (any, error) {
+// learn scans an image, keeps what is known of it and what is attached to it, and has
+// what waits for it judged. whole says that all that is attached lies where it was read.
+func (e *Engine) learn(ctx context.Context, img *image.Image, whole bool) (any, error) {
 	defer func() { _ = img.Close() }()
 	ev, err := e.o.Scan(ctx, img)
 	if err != nil && !ours(err) {
@@ -220,6 +223,9 @@ func (e *Engine) learn(ctx context.Context, img *image.Image) (any, error) {
 		return nil, err
 	}
 	if err := e.o.Catalog.Learn(ctx, img, ev); err != nil {
+		return nil, err
+	}
+	if err := e.keepAttached(ctx, img, whole); err != nil {
 		return nil, err
 	}
 	if err := e.o.Identity.Reconcile(ctx, []image.Digest{img.ID}); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/report"
 	"github.com/goldkeep/goldkeep/internal/sbom"
 	"github.com/goldkeep/goldkeep/internal/scan"
@@ -30,6 +31,7 @@ type checkFlags struct {
 	db, at      string
 	all         bool
 	noCache     bool
+	signers     []*provenance.Signer // of the files
 	vex         []string
 	server      bool
 	open        image.Options
@@ -95,7 +97,7 @@ rule of high severity is broken.`,
 func (o *checkFlags) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.environment, "env", "", "name of the environment to judge by; needed where -f holds several")
-	f.StringArrayVarP(&o.files, "file", "f", nil, "a file or folder with Environment documents, or - for standard input; may be given again")
+	f.StringArrayVarP(&o.files, "file", "f", nil, "a file or folder with Environment (and Signer) documents, or - for standard input; may be given again")
 	f.StringVar(&o.at, "at", "", "judge as of this time (2026-01-31 or 2026-01-31T12:00:00Z); default: now")
 	f.BoolVar(&o.all, "all", false, "show every finding, those that do not count too, and all evidence")
 	f.BoolVar(&o.server, "server", false, "have the server judge by its advisories and rules; only layers it does not know are sent")
@@ -118,7 +120,7 @@ func (a *app) check(cmd *cobra.Command, ref string, o checkFlags) error {
 	if err != nil {
 		return err
 	}
-	environment, err := a.environment(cmd, o)
+	environment, err := a.environment(cmd, &o)
 	if err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func (a *app) tableOptions(o checkFlags) report.Options {
 }
 
 // environment finds the rules to judge by.
-func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environment, error) {
+func (a *app) environment(cmd *cobra.Command, o *checkFlags) (*verdict.Environment, error) {
 	if len(o.files) == 0 {
 		builtin := verdict.Default()
 		if o.environment != "" && o.environment != builtin.Name {
@@ -172,6 +174,9 @@ func (a *app) environment(cmd *cobra.Command, o checkFlags) (*verdict.Environmen
 	}
 	docs, err := manifest.ReadPaths(a.In, o.files...)
 	if err != nil {
+		return nil, err
+	}
+	if o.signers, err = provenance.SignersIn(docs); err != nil {
 		return nil, err
 	}
 	var names []string
@@ -226,6 +231,9 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 	if err == nil {
 		err = a.believe(ctx, &found, advisories, img, o.vex)
 	}
+	if err == nil && len(o.signers) > 0 {
+		found.Signatures = a.signatures(ctx, img, o.signers)
+	}
 	return found, hinted(err)
 }
 
@@ -235,6 +243,19 @@ func hinted(err error) error {
 		return fault.New(fault.TooLarge, "%w", err).WithHint("if that is as it should be, raise the limit: goldkeep check --help lists the --max flags")
 	}
 	return err
+}
+
+// signatures verifies what is attached to the image where it lies; nil where that
+// cannot be found out, so that the rules know nothing of it.
+func (a *app) signatures(ctx context.Context, img *image.Image, signers []*provenance.Signer) []verdict.Signature {
+	found, odd, err := scan.Signatures(ctx, img, signers)
+	if err != nil {
+		a.Warn("%s", term.Printable(err.Error()))
+	}
+	for _, line := range odd {
+		a.Warn("%s", term.Printable(line))
+	}
+	return found
 }
 
 // stale is how old the advisory database may be before check says so.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldkeep/goldkeep/internal/keeper"
+	"github.com/goldkeep/goldkeep/internal/sign"
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
@@ -94,7 +95,7 @@ func (a *app) addCommands(root *cobra.Command) {
 			root.AddCommand(c)
 		}
 	}
-	add(groupImages, a.checkCommand(), a.advisoryCommand(), a.imageCommand(), a.verdictCommand(), a.findingCommand(),
+	add(groupImages, a.checkCommand(), a.advisoryCommand(), a.imageCommand(), sign.KeyCommand(a.Term), a.verdictCommand(), a.findingCommand(),
 		a.triageCommand(), a.vexCommand(), a.environmentCommand(), a.goldenCommand(), a.planCommand(), a.applyCommand())
 	add(groupPeople, a.workloadCommand(), a.instanceCommand(), a.notificationCommand())
 	add(groupPeople, keeper.ForPeople(a.Term)...)

@@ -18,6 +18,7 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 
+	"github.com/goldkeep/goldkeep/internal/sign"
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
@@ -35,7 +36,8 @@ func (a *app) imageCommand() *cobra.Command {
 		Ask:     (*client.Client).Image,
 		Fill:    showImage,
 	}
-	return term.Group("image", "Tell the server about images, and see what it knows", a.imageAddCommand(), list.Command(a.Term), show.Command(a.Term, "DIGEST"))
+	commands := append(sign.ImageCommands(a.Term), a.imageAddCommand(), list.Command(a.Term), show.Command(a.Term, "DIGEST"))
+	return term.Group("image", "Sign images, tell the server about them, and see what it knows", commands...)
 }
 
 func (a *app) imageAddCommand() *cobra.Command {

@@ -20,6 +20,33 @@ type Subject struct {
 	Digest    Digest `json:"digest"`
 	MediaType string `json:"mediaType"`
 	Size      int64  `json:"size"` // bytes
+	Raw       []byte `json:"-"`    // the document itself
+}
+
+// Contained reads a manifest or an index: a manifest has a config, whose digest is the
+// image's ID; an index has images, by the digests of their manifests.
+func Contained(raw []byte) (config Digest, images []Digest, err error) {
+	var doc manifestFile
+	if err := decodeDocument("manifest", raw, &doc); err != nil {
+		return "", nil, err
+	}
+	for _, d := range doc.Manifests {
+		if isAttestation(d) {
+			continue
+		}
+		digest, err := ParseDigest(d.Digest)
+		if err != nil {
+			return "", nil, fmt.Errorf("read image index: %w", err)
+		}
+		images = append(images, digest)
+	}
+	if doc.Config != nil && len(doc.Manifests) == 0 {
+		config, err = ParseDigest(doc.Config.Digest)
+	}
+	if err == nil && config == "" && len(images) == 0 || len(images) > maxReferrers {
+		err = fault.New(fault.Invalid, "read manifest: it is of no image, or of more than %d", maxReferrers)
+	}
+	return config, images, err
 }
 
 // Shelf is an image where it lies, to attach things to it: a repository of a
@@ -150,6 +177,7 @@ func subjects(ctx context.Context, from source, root Subject, data []byte, depth
 	if err := decodeDocument("manifest", data, &doc); err != nil {
 		return nil, err
 	}
+	root.Raw = data
 	all := []Subject{root}
 	if len(doc.Manifests) == 0 {
 		return all, nil
@@ -169,7 +197,7 @@ func subjects(ctx context.Context, from source, root Subject, data []byte, depth
 		if err != nil {
 			return nil, err
 		}
-		below, err := subjects(ctx, from, Subject{digest, mediaTypeOf(d.MediaType, data), int64(len(data))}, data, depth+1)
+		below, err := subjects(ctx, from, Subject{Digest: digest, MediaType: mediaTypeOf(d.MediaType, data), Size: int64(len(data))}, data, depth+1)
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,7 @@ func (l *layout) subjects(ctx context.Context) ([]Subject, error) {
 			continue // attached to something
 		}
 		data = body
-		roots = append(roots, Subject{digest, mediaTypeOf(d.MediaType, body), int64(len(body))})
+		roots = append(roots, Subject{Digest: digest, MediaType: mediaTypeOf(d.MediaType, body), Size: int64(len(body))})
 	}
 	if len(roots) != 1 {
 		return nil, fault.New(fault.Invalid, "open image folder: it holds %d images", len(roots)).WithHint("copy one image into one folder")

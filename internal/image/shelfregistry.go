@@ -33,7 +33,7 @@ func registryShelf(ctx context.Context, ref string, o Options) (*Shelf, error) {
 	if err != nil {
 		return nil, registryFault(parsed.String(), err)
 	}
-	root := Subject{DigestOf(desc.Manifest), string(desc.MediaType), int64(len(desc.Manifest))}
+	root := Subject{Digest: DigestOf(desc.Manifest), MediaType: string(desc.MediaType), Size: int64(len(desc.Manifest))}
 	if string(root.Digest) != desc.Digest.String() {
 		return nil, fault.New(fault.Invalid, "open image %s: digest mismatch: the registry says %s, the manifest is %s", parsed, desc.Digest, root.Digest)
 	}

@@ -82,7 +82,7 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	case len(e.Signatures) != 1:
 		return nil, fault.New(fault.Invalid, "read bundle: it has %d signatures, not one", len(e.Signatures))
 	}
-	statement, err := parseStatement(e.Payload)
+	statement, err := ParseStatement(e.Payload)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package provenance
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"sync"
 
@@ -120,4 +121,25 @@ func (s *Signer) Verify(b *Bundle, manifest image.Digest) (*Verified, error) {
 		return nil, fault.New(fault.Denied, "the signature is not by the key of %s", s.Name)
 	}
 	return v, nil
+}
+
+// SignersIn reads the documents of the kind Signer among others.
+func SignersIn(docs []manifest.Document) ([]*Signer, error) {
+	var all []*Signer
+	var errs manifest.Errors
+	for _, d := range docs {
+		if d.Kind != "Signer" {
+			continue
+		}
+		s, err := ParseSigner(d)
+		var many manifest.Errors
+		switch {
+		case errors.As(err, &many):
+			errs = append(errs, many...)
+		case err != nil:
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, errs.Err()
 }

@@ -48,9 +48,12 @@ func NewStatement(manifest image.Digest, predicateType string, predicate []byte)
 	}, nil
 }
 
-// parseStatement reads a signed payload. Field names count as they are written, and
+// ParseStatement reads a statement, of at most 16 MiB. Field names count as they are written, and
 // a field that stands twice is refused: two readers must not see two statements.
-func parseStatement(payload []byte) (*Statement, error) {
+func ParseStatement(payload []byte) (*Statement, error) {
+	if len(payload) > maxBundle {
+		return nil, fault.New(fault.TooLarge, "read statement: %d bytes; at most %d are read", len(payload), maxBundle)
+	}
 	fields, err := object("statement", payload)
 	if err != nil {
 		return nil, err

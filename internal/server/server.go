@@ -42,6 +42,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
+	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/postgres"
@@ -213,6 +214,7 @@ func (s *Server) openDoors(context.Context) (err error) {
 		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Notify: s.notify, Advisories: s.advisory, Vendors: s.vendors, Scan: s.scan,
 		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Notifications: s.notify, Loop: s.identity},
 		EnrolNode: s.enrolNode, Records: s.auditRecords, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
+		Keys: provenance.NewKeyring(s.barrier.Space().Sub("signing")), Verifier: "goldkeep://" + s.config.TrustDomain,
 		TempDir: s.config.Data, Version: Version, Log: s.log,
 	})
 	s.mounts.Fix("api/", "api", "Goldkeep's own API", s.api)
