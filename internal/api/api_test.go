@@ -104,6 +104,7 @@ func decode[T any](t testing.TB, body []byte) T {
 func TestEveryOperation(t *testing.T) {
 	c := newCaller(newWorld(t))
 	root := c.root
+	one, two := debian(t, "one"), debian(t, "two")
 	change := decode[client.FeedChange](t, c.call("PUT /api/v1/advisories/{name}", root, feed(t), "Debian"))
 	if change.Records != 1 {
 		t.Errorf("feed %+v", change)
@@ -116,7 +117,7 @@ func TestEveryOperation(t *testing.T) {
 	if held := decode[client.Snapshot](t, c.call("POST /api/v1/advisories", root, struct{}{})); held.Try == nil || len(held.Feeds) != 1 {
 		t.Errorf("feeds %+v", held)
 	}
-	img := decode[client.Image](t, c.call("POST /api/v1/images?name=app", root, archive(t, debian(t, "one"))))
+	img := decode[client.Image](t, c.call("POST /api/v1/images?name=app", root, archive(t, one)))
 	if img.State != "known" || len(img.Evidence) == 0 {
 		t.Fatalf("image %+v", img)
 	}
@@ -126,7 +127,7 @@ func TestEveryOperation(t *testing.T) {
 	reg := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer reg.Close()
 	ref := strings.TrimPrefix(reg.URL, "http://") + "/app:2"
-	ok(t, remote.Write(must(name.ParseReference(ref))(t), debian(t, "two")))
+	ok(t, remote.Write(must(name.ParseReference(ref))(t), two))
 	if pulled := decode[client.Image](t, c.call("POST /api/v1/images/pull", root, map[string]string{"reference": ref})); pulled.ID == img.ID {
 		t.Errorf("pulled %+v", pulled)
 	}
@@ -160,6 +161,7 @@ func TestEveryOperation(t *testing.T) {
 	if asked.Admit.Answer != "unknown" || len(asked.Admit.Reasons) != 1 || asked.Admit.Reasons[0].Rule != "image" {
 		t.Errorf("an image never seen: %+v", asked)
 	}
+	c.sign(one, two, strings.TrimSuffix(ref, ":2"))
 	c.call("GET /api/v1/golden-images", root, nil)
 	c.call("GET /api/v1/workloads", root, nil)
 	c.call("GET /api/v1/workloads/{name}", root, nil, "pay")
