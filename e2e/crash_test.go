@@ -127,7 +127,7 @@ spec:
 func declare(t testing.TB, s *server, text string) {
 	t.Helper()
 	if _, err := s.Apply(t.Context(), client.PlanRequest{Documents: []client.Document{{File: "declared.yaml", Text: text}}}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\nthe server says:\n%s", err, s.out.String())
 	}
 }
 

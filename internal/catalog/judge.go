@@ -97,7 +97,7 @@ func (c *Catalog) open(ctx context.Context, b *docket, num int64) (opened, error
 func (c *Catalog) anyTriage(ctx context.Context) (bool, error) {
 	n := 0
 	err := c.store.View(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_triage LIMIT 1) AS some").Scan(&n)
+		return tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_triage LIMIT 1) AS decision").Scan(&n)
 	})
 	return n > 0, err
 }
