@@ -23,7 +23,7 @@ import (
 
 func (a *app) advisoryCommand() *cobra.Command {
 	return term.Group("advisory", "Known vulnerabilities: the local database, and the server's",
-		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand(), a.advisoryPackCommand())
+		a.advisorySyncCommand(), a.advisoryStatusCommand(), a.advisoryShowCommand(), a.affectedCommand(), a.advisoryPackCommand())
 }
 
 // database is an open advisory database.

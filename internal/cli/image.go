@@ -36,7 +36,7 @@ func (a *app) imageCommand() *cobra.Command {
 		Ask:     (*client.Client).Image,
 		Fill:    showImage,
 	}
-	commands := append(sign.ImageCommands(a.Term), a.imageAddCommand(), list.Command(a.Term), show.Command(a.Term, "DIGEST"))
+	commands := append(sign.ImageCommands(a.Term), a.imageAddCommand(), list.Command(a.Term), show.Command(a.Term, "DIGEST"), a.imageDiffCommand())
 	return term.Group("image", "Sign images, tell the server about them, and see what it knows", commands...)
 }
 

@@ -459,3 +459,23 @@ func TestDefault(t *testing.T) {
 		t.Errorf("the default does not pass its own check: %v", err)
 	}
 }
+
+// TestRulesSeeTheBase: an expression may ask for the age of what an image is built on.
+func TestRulesSeeTheBase(t *testing.T) {
+	const rule = "now - image.baseImage.created < duration('720h')"
+	docs, err := manifest.Parse("env.yaml", []byte("apiVersion: goldkeep.dev/v1\nkind: Environment\nmetadata: {name: prod, owner: sec}\nspec:\n  admit: [{expression: {rule: \""+rule+"\", message: the base is old}}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := verdict.ParseEnvironment(docs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	for days, want := range map[int]verdict.Answer{10: verdict.Yes, 40: verdict.No} {
+		ev := verdict.Evidence{Image: verdict.Image{ID: "sha256:x", BaseImage: verdict.Base{Created: now.AddDate(0, 0, -days)}}}
+		if got := verdict.Evaluate(*env, ev, now).Admit; got.Answer != want {
+			t.Errorf("a base of %d days: %+v, want %s", days, got, want)
+		}
+	}
+}
