@@ -21,8 +21,8 @@ import (
 
 // DefaultEcosystems are the feeds fetched from a URL where none are named.
 var DefaultEcosystems = []string{
-	"AlmaLinux", "Alpine", "Chainguard", "Debian", "Go", "Maven", "NuGet", "Packagist", "PyPI",
-	"Red Hat", "Rocky Linux", "RubyGems", "SUSE", "Ubuntu", "Wolfi", "crates.io", "npm", "openSUSE",
+	"AlmaLinux", "Alpaquita", "Alpine", "Azure Linux", "Chainguard", "Debian", "Go", "Mageia", "Maven", "MinimOS", "NuGet", "Packagist", "PyPI",
+	"Red Hat", "Rocky Linux", "RubyGems", "SUSE", "Ubuntu", "Wolfi", "crates.io", "npm", "openEuler", "openSUSE",
 }
 
 // SyncOptions are the wishes of a caller of Sync. The zero value is useful.

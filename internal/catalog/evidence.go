@@ -5,6 +5,8 @@ package catalog
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -70,6 +72,11 @@ func inOrder(ev *verdict.Evidence) {
 // verdicts kept on the image due. It may say nothing of Exposed: the image does.
 // fault.TooLarge where more is said than one image can hold.
 func (c *Catalog) Saw(ctx context.Context, id image.Digest, seen finding.Surroundings) error {
+	packages, err := c.packagesOf(ctx, id, seen.Executed)
+	if err != nil {
+		return err
+	}
+	seen.Packages = append(packages, seen.Packages...)
 	return c.store.Update(ctx, func(tx store.Tx) error {
 		fresh, err := c.fleet.Saw(ctx, tx, id, seen)
 		if err != nil || !fresh {
@@ -77,6 +84,33 @@ func (c *Catalog) Saw(ctx context.Context, id image.Digest, seen finding.Surroun
 		}
 		return c.touch(ctx, tx, id)
 	})
+}
+
+// packagesOf names the distribution packages of files that run from an image.
+func (c *Catalog) packagesOf(ctx context.Context, id image.Digest, files []string) ([]string, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	k := known{}
+	err := c.store.View(ctx, func(tx store.Tx) error {
+		var body []byte
+		err := tx.QueryRow(ctx, "SELECT body FROM catalog_image WHERE id = ? AND state = ?", string(id), string(Known)).Scan(&body)
+		if err != nil {
+			return err
+		}
+		return store.Unpack(body, &k)
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find image: %w", err)
+	}
+	reports := make([]*component.LayerReport, len(k.Layers))
+	for i, diff := range k.Layers {
+		reports[i], _ = c.Get(ctx, diff)
+	}
+	return component.PackagesOf(reports, files), nil
 }
 
 // Seen returns what agents saw of an image within the last month, and when the last

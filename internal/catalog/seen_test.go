@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/goldkeep/goldkeep/internal/component"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/finding"
+	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/storetest"
 )
@@ -47,5 +49,24 @@ func TestALyingAgentFillsNothing(t *testing.T) {
 		ok(t, c.Saw(ctx, digest("a"), many))
 		wantKind(t, c.Saw(ctx, digest("a"), finding.Surroundings{Packages: []string{"one more"}}), fault.TooLarge)
 		ok(t, c.Saw(ctx, digest("a"), many)) // the same again
+	})
+}
+
+// TestFilesThatRunLeadToTheirPackages: by what the layers say of who owns them.
+func TestFilesThatRunLeadToTheirPackages(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		c, ctx := open(t, st), t.Context()
+		layer := digest("layer of a")
+		img := &image.Image{ID: digest("a"), Name: "a", Layers: []image.Layer{{DiffID: layer}}}
+		ok(t, c.Learn(ctx, img, evidence("a", "m")))
+		ok(t, c.Put(ctx, layer, &component.LayerReport{Version: component.ReportVersion, DiffID: layer, Owned: []component.OwnedFiles{
+			{Path: "var/lib/dpkg/info/libssl3.list", Files: map[string][]string{"libssl3": {"usr/lib/libssl.so.3"}}},
+		}}))
+		ok(t, c.Saw(ctx, digest("a"), finding.Surroundings{Executed: []string{"/usr/lib/libssl.so.3", "/app/server"}}))
+		seen, _, err := c.Seen(ctx, digest("a"))
+		ok(t, err)
+		if diff := cmp.Diff([]string{"libssl3"}, seen.Packages); diff != "" {
+			t.Errorf("packages (-want +got):\n%s", diff)
+		}
 	})
 }

@@ -5,6 +5,7 @@ package component_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -233,5 +234,21 @@ func TestReportSurvivesJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(component.Join(img, reports), component.Join(img, again)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestPackagesOf: files that run lead to the packages that brought them, also over
+// a merged /usr and over several layers.
+func TestPackagesOf(t *testing.T) {
+	reports := []*component.LayerReport{
+		{Owned: []component.OwnedFiles{{Files: map[string][]string{
+			"libssl3": {"usr/lib/x86_64-linux-gnu/libssl.so.3"}, "dash": {"bin/dash"},
+		}}}},
+		nil,
+		{Owned: []component.OwnedFiles{{Files: map[string][]string{"curl": {"usr/bin/curl"}}}}},
+	}
+	got := component.PackagesOf(reports, []string{"/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/bin/dash", "/usr/bin/curl", "/app/own"})
+	if want := []string{"curl", "dash", "libssl3"}; !slices.Equal(got, want) {
+		t.Errorf("packages %v, want %v", got, want)
 	}
 }

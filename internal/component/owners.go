@@ -36,6 +36,32 @@ func (v *view) owners(all []Component, os OS) map[string]string {
 	return owners
 }
 
+// PackagesOf names the distribution packages that put files of an image in place,
+// sorted, as its layers' reports tell; nil reports say nothing. Paths may have a
+// leading slash.
+func PackagesOf(reports []*LayerReport, files []string) []string {
+	owners := map[string]string{}
+	for _, layer := range reports {
+		if layer == nil {
+			continue
+		}
+		for _, o := range layer.Owned {
+			for pkg, paths := range o.Files {
+				for _, p := range paths {
+					owners[p] = max(owners[p], pkg) // two owners: the same one each time
+				}
+			}
+		}
+	}
+	found := map[string]bool{}
+	for _, f := range files {
+		if pkg := ownerOf(owners, strings.TrimPrefix(f, "/")); pkg != "" {
+			found[pkg] = true
+		}
+	}
+	return sortedSet(found)
+}
+
 func madeByDistro(c Component, os OS) bool {
 	switch systemKind(c.Path) {
 	case "apk", "alpm":

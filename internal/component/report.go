@@ -12,7 +12,7 @@ import (
 
 // ReportVersion is the format of LayerReport, and of what is found at all. A kept
 // report with another version must be thrown away and the layer read again.
-const ReportVersion = 5
+const ReportVersion = 6
 
 // LayerReport is all that one layer says. It depends on nothing but the layer, and
 // survives encoding to JSON and back unchanged, so it can be kept by DiffID.

@@ -78,12 +78,19 @@ func apkOwned(data []byte) map[string][]string {
 // IsApk knows apk's database.
 func IsApk(name string) bool { return strings.HasSuffix(name, "apk/db/installed") }
 
-// mayHoldPackage keeps the lists short: package metadata, and programs.
+// isLibrary knows shared libraries: what runs maps them, which tells that their
+// package is in use.
+func isLibrary(base string) bool {
+	_, after, ok := strings.Cut(base, ".so")
+	return ok && (after == "" || after[0] == '.')
+}
+
+// mayHoldPackage keeps the lists short: package metadata, programs and libraries.
 func mayHoldPackage(p string) bool {
 	if p == "" || strings.HasPrefix(p, "usr/share/doc/") || strings.HasPrefix(p, "usr/share/man/") || strings.HasPrefix(p, "usr/share/locale/") {
 		return false
 	}
-	if strings.Contains("/"+path.Dir(p)+"/", "bin/") || strings.Contains(p, "libexec/") {
+	if strings.Contains("/"+path.Dir(p)+"/", "bin/") || strings.Contains(p, "libexec/") || isLibrary(path.Base(p)) {
 		return true
 	}
 	if IsJava(p) {

@@ -67,6 +67,7 @@ func TestRPMDatabases(t *testing.T) {
 	}
 	owned := map[string][]string{
 		"openssl":      {"usr/bin/openssl"},
+		"openssl-libs": {"usr/lib64/libssl.so.3"},
 		"python3-idna": {"usr/lib/python3.9/site-packages/idna-2.10.dist-info/METADATA"},
 	}
 	for fixture, name := range rpmFixtures {

@@ -107,10 +107,12 @@ func (w watched) executed(f Finding) *bool {
 		if w.packages == nil {
 			return nil
 		}
+		// A package may be all scripts and data, and a library be mapped by what runs
+		// for a moment: that it was not seen says nothing.
 		if slices.ContainsFunc(f.Binaries, func(name string) bool { return w.packages[name] }) {
 			return &yes
 		}
-		return &no
+		return nil
 	case w.files == nil:
 		return nil
 	case w.files[inImage(f.Path)]:
