@@ -15,6 +15,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/signer"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
@@ -62,12 +63,11 @@ type Catalog struct {
 
 	store   store.Store
 	fleet   *fleet.Fleet
+	signers *signer.Book
 	vendors Vendors // nil: none
 
 	mu       sync.Mutex
 	compiled map[string]*verdict.Environment // by JSON text: its expressions are compiled once
-
-	checked verifications
 }
 
 var steps = []string{`
@@ -115,7 +115,7 @@ CREATE INDEX catalog_triage_image ON catalog_triage (image);
 `, `
 CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, golden TEXT NOT NULL, channel TEXT NOT NULL);
 CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);
-`, signatureStep}
+`}
 
 // New prepares the catalog's tables. It matches what it learns with the advisories
 // kept in the same store.
@@ -127,7 +127,11 @@ func New(ctx context.Context, st store.Store) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Catalog{store: st, fleet: parts, compiled: map[string]*verdict.Environment{}}, nil
+	signers, err := signer.New(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return &Catalog{store: st, fleet: parts, signers: signers, compiled: map[string]*verdict.Environment{}}, nil
 }
 
 // Vendors says what vendors say of findings; *vex.Book is one.
