@@ -128,7 +128,8 @@ func TestEveryOperation(t *testing.T) {
 	defer reg.Close()
 	ref := strings.TrimPrefix(reg.URL, "http://") + "/app:2"
 	ok(t, remote.Write(must(name.ParseReference(ref))(t), two))
-	if pulled := decode[client.Image](t, c.call("POST /api/v1/images/pull", root, map[string]string{"reference": ref})); pulled.ID == img.ID {
+	pulled := decode[client.Image](t, c.call("POST /api/v1/images/pull", root, map[string]string{"reference": ref}))
+	if pulled.ID == img.ID {
 		t.Errorf("pulled %+v", pulled)
 	}
 	c.call("GET /api/v1/images?limit=1&after=", root, nil)
@@ -155,6 +156,14 @@ func TestEveryOperation(t *testing.T) {
 	known := decode[client.Layers](t, c.call("POST /api/v1/layers", root, client.Layers{DiffIDs: append(diffs, "sha256:"+strings.Repeat("0", 64))}))
 	if !slices.Equal(known.DiffIDs, diffs) {
 		t.Errorf("known layers %v, want %v", known.DiffIDs, diffs)
+	}
+	hit := decode[client.Affected](t, c.call("GET /api/v1/advisories/{name}/affected?limit=10&after=", root, nil, "DSA-1"))
+	if hit.Total != 2 || len(hit.Images) != 2 || len(hit.Workloads) != 1 || len(hit.Channels) != 1 || hit.Channels[0].Image != img.ID {
+		t.Errorf("affected %+v", hit)
+	}
+	other := decode[client.ImageDiff](t, c.call("GET /api/v1/images/{digest}/diff/{other}", root, nil, img.ID, pulled.ID))
+	if other.From != img.ID || other.To != pulled.ID || len(other.Packages) > 0 {
+		t.Errorf("diff %+v", other)
 	}
 	unseen := "sha256:" + strings.Repeat("0", 64)
 	asked := decode[client.Verdict](t, c.call("POST /api/v1/environments/{name}/verdicts/{digest}", root, map[string]string{"reference": "127.0.0.1:1/app@" + unseen}, "prod", unseen))

@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -169,13 +170,18 @@ func archive(t testing.TB, img v1.Image) []byte {
 }
 
 // feed is an OSV feed of one advisory about a package that is not there.
-func feed(t testing.TB) []byte {
+func feed(t testing.TB) []byte { return feedOf(t, "other") }
+
+// feedOf is a feed of one advisory for each of some packages.
+func feedOf(t testing.TB, packages ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	f := must(z.Create("DSA-1.json"))(t)
-	must(io.WriteString(f, `{"id":"DSA-1","modified":"2026-01-01T00:00:00Z","published":"2026-01-01T00:00:00Z",
-		"affected":[{"package":{"ecosystem":"Debian:12","name":"other"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]}]}`))(t)
+	for i, name := range packages {
+		f := must(z.Create(fmt.Sprintf("DSA-%d.json", i+1)))(t)
+		must(fmt.Fprintf(f, `{"id":"DSA-%d","modified":"2026-01-01T00:00:00Z","published":"2026-01-01T00:00:00Z",
+			"affected":[{"package":{"ecosystem":"Debian:12","name":%q},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]}]}`, i+1, name))(t)
+	}
 	ok(t, z.Close())
 	return out.Bytes()
 }
