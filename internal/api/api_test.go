@@ -105,7 +105,7 @@ func TestEveryOperation(t *testing.T) {
 	c := newCaller(newWorld(t))
 	root := c.root
 	one, two := debian(t, "one"), debian(t, "two")
-	change := decode[client.FeedChange](t, c.call("PUT /api/v1/advisories/{name}", root, feed(t), "Debian"))
+	change := decode[client.FeedChange](t, c.call("PUT /api/v1/advisories/{name}", root, feedOf(t, "zlib"), "Debian"))
 	if change.Records != 1 {
 		t.Errorf("feed %+v", change)
 	}
