@@ -258,6 +258,29 @@ func named(ecosystem string) (string, int) {
 	return "source-package-%d", debs
 }
 
+// record is an advisory with its id, month, two parts of its CVE's number, two of its
+// vector, ecosystem, package and fixed version.
+const record = `{"id":%q,"modified":"2026-0%d-01T00:00:00Z","published":"2026-01-01T00:00:00Z","aliases":["CVE-2026-%d%d"],
+	"summary":"A flaw of some kind in a package that many use, told in one line of usual length","severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:%s/I:%s/A:N"}],
+	"affected":[{"package":{"ecosystem":%q,"name":%q},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":%q}]}]}]}`
+
+// oneMore is a feed of one record, which hits all versions of an npm package.
+func oneMore(name string, edition int) []byte {
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	f, err := z.Create("GHSA-one.json")
+	if err == nil {
+		_, err = fmt.Fprintf(f, record, "GHSA-one", 1+edition%9, 0, 1, "H", "H", "npm", name, fmt.Sprintf("1.%d.0", 100+edition))
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
 // advisories makes one feed: count records on the packages of an ecosystem. Edition
 // changes the records whose number is below changed.
 func advisories(ecosystem string, count, changed, edition int) []byte {
@@ -277,9 +300,7 @@ func advisories(ecosystem string, count, changed, edition int) []byte {
 		id := fmt.Sprintf("%s-%d", map[bool]string{true: "DSA", false: "GHSA"}[strings.Contains(ecosystem, ":")], i) + strings.ToLower(ecosystem[:2])
 		f, err := z.Create(id + ".json")
 		if err == nil {
-			_, err = fmt.Fprintf(f, `{"id":%q,"modified":"2026-0%d-01T00:00:00Z","published":"2026-01-01T00:00:00Z","aliases":["CVE-2026-%d%d"],
-				"summary":"A flaw of some kind in a package that many use, told in one line of usual length","severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:%s/I:%s/A:N"}],
-				"affected":[{"package":{"ecosystem":%q,"name":%q},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":%q}]}]}]}`,
+			_, err = fmt.Fprintf(f, record,
 				id, 1+min(edition, 8)*min(1, max(0, changed-i)), i, ecosystem[1], []string{"H", "L", "N"}[r.IntN(3)], []string{"H", "L", "N"}[r.IntN(3)],
 				ecosystem, fmt.Sprintf(name, r.IntN(of)), version)
 		}

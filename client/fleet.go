@@ -10,7 +10,8 @@ import (
 )
 
 // Affected is what an advisory hits, found in an index: no image is looked at.
-// Findings a distribution does not count are not in it; triage is not looked at.
+// Findings a distribution does not count are not in it; triage is not looked at. All
+// lists but Images are filled on the first page only.
 type Affected struct {
 	Name      string             `json:"name"`
 	Flaws     []AffectedFlaw     `json:"flaws"`  // none: nothing the server knows is hit
@@ -49,7 +50,7 @@ type AffectedChannel struct {
 type AffectedWorkload struct {
 	Name        string `json:"name"`
 	Environment string `json:"environment"`
-	Owner       string `json:"owner,omitempty"` // not known while the server is sealed
+	Owner       string `json:"owner"`
 	Contact     string `json:"contact,omitempty"`
 }
 
@@ -63,12 +64,12 @@ func (c *Client) Affected(ctx context.Context, name string) (*Affected, error) {
 		if err != nil {
 			return nil, err
 		}
-		n := len(part.Images)
-		if whole != nil {
-			part.Images = append(whole.Images, part.Images...)
+		if whole == nil {
+			whole = part
+		} else {
+			whole.Images = append(whole.Images, part.Images...)
 		}
-		whole = part
-		if n < page {
+		if len(part.Images) < page {
 			return whole, nil
 		}
 		after = whole.Images[len(whole.Images)-1].ID

@@ -12,6 +12,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/report"
+	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
 // fleetOperations answer for all images at once.
@@ -66,28 +67,18 @@ func (e *Engine) affected(ctx context.Context, c *call) (any, error) {
 	}{out, running}, nil
 }
 
-// affectedWorkloads are those that run what stands in some channels. Their owners are
-// sealed with their secrets.
+// affectedWorkloads are those that run what stands in some channels.
 func (e *Engine) affectedWorkloads(ctx context.Context, channels []catalog.Standing) ([]client.AffectedWorkload, error) {
-	all := []client.AffectedWorkload{}
+	var lines []workload.Image
 	for _, s := range channels {
-		runs, err := e.o.Catalog.Runs(ctx, s.Golden, s.Channel)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range runs {
-			found := client.AffectedWorkload{Name: r.Workload, Environment: r.Environment}
-			w, err := e.o.Workloads.Get(ctx, r.Workload)
-			switch {
-			case err == nil:
-				found.Owner, found.Contact = w.Owner, w.Contact
-			case !fault.Is(err, fault.Sealed) && !fault.Is(err, fault.NotFound):
-				return nil, err
-			}
-			all = append(all, found)
-		}
+		lines = append(lines, workload.Image{Golden: s.Golden, Channel: s.Channel})
 	}
-	return all, nil
+	found, err := e.o.Workloads.RunFrom(ctx, lines)
+	all := []client.AffectedWorkload{}
+	for _, w := range found {
+		all = append(all, client.AffectedWorkload{Name: w.Name, Environment: w.Environment, Owner: w.Owner, Contact: w.Contact})
+	}
+	return all, err
 }
 
 func (e *Engine) diffImages(ctx context.Context, c *call) (any, error) {

@@ -4,9 +4,11 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -20,8 +22,8 @@ type Affected struct {
 	Flaws    []fleet.Flaw
 	Total    int            // images
 	Images   []Image        // one page of them, without evidence
-	Channels []Standing     // of golden images, with an image that is hit
-	Watched  []image.Digest // the images that are hit and stand in a channel, or something runs from them
+	Channels []Standing     // of golden images, with an image that is hit; on the first page
+	Watched  []image.Digest // the images that are hit and stand in a channel, or something runs from them; on the first page
 }
 
 // Standing is a channel with what stands in it and who to call.
@@ -31,7 +33,8 @@ type Standing struct {
 }
 
 // Affected looks an advisory up, by any of its names, and lists what it hits; of the
-// images up to limit after one (""; in the order the server saw them first).
+// images up to limit after one, in the order the server saw them first. All but the
+// images is told on the first page only, after "".
 func (c *Catalog) Affected(ctx context.Context, name string, after image.Digest, limit int) (*Affected, error) {
 	var out *Affected
 	err := c.store.View(ctx, func(tx store.Tx) error {
@@ -43,10 +46,17 @@ func (c *Catalog) Affected(ctx context.Context, name string, after image.Digest,
 		if out.Images, err = pageOf(ctx, tx, hit.Images, after, limit); err != nil {
 			return err
 		}
-		if out.Watched, err = watchedOf(ctx, tx, hit.Images); err != nil {
+		if after != "" {
+			return nil
+		}
+		watched, err := watchedOf(ctx, tx, hit.Images)
+		if err != nil {
 			return err
 		}
-		out.Channels, err = standingsOf(ctx, tx, out.Watched)
+		for _, id := range watched {
+			out.Watched = append(out.Watched, id)
+		}
+		out.Channels, err = standingsOf(ctx, tx, watched)
 		return err
 	})
 	if err != nil {
@@ -75,56 +85,67 @@ func pageOf(ctx context.Context, tx store.Tx, nums []int64, after image.Digest, 
 	return page, err
 }
 
-// watchedOf returns which of some images have verdicts kept, by ID.
-func watchedOf(ctx context.Context, tx store.Tx, nums []int64) ([]image.Digest, error) {
-	ids := []image.Digest{}
+// watchedOf returns which of some images have verdicts kept, with their IDs.
+func watchedOf(ctx context.Context, tx store.Tx, nums []int64) (map[int64]image.Digest, error) {
+	ids := map[int64]image.Digest{}
 	err := fleet.InChunks(nums, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
+			var num int64
 			var id string
-			err := r.Scan(&id)
-			ids = append(ids, image.Digest(id))
+			err := r.Scan(&num, &id)
+			ids[num] = image.Digest(id)
 			return err
-		}, "SELECT i.id FROM catalog_image i WHERE i.num IN ("+marks+") AND EXISTS (SELECT 1 FROM catalog_verdict v WHERE v.image = i.num)", args...)
+		}, "SELECT num, id FROM catalog_image WHERE num IN (SELECT image FROM catalog_verdict WHERE image IN ("+marks+"))", args...)
 	})
 	return ids, err
 }
 
-// standingsOf returns the channels that images stand in.
-func standingsOf(ctx context.Context, tx store.Tx, ids []image.Digest) ([]Standing, error) {
+// standingsOf returns the channels that images stand in, by golden image, channel and
+// image.
+func standingsOf(ctx context.Context, tx store.Tx, ids map[int64]image.Digest) ([]Standing, error) {
 	all := []Standing{}
-	err := fleet.InChunks(ids, func(marks string, args []any) error {
+	err := fleet.InChunks(slices.Sorted(maps.Keys(ids)), func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
+			var num int64
 			var s Standing
-			var id, body string
-			if err := r.Scan(&id, &s.Golden, &s.Channel, &body); err != nil {
+			err := r.Scan(&num, &s.Golden, &s.Channel)
+			s.Image = ids[num]
+			all = append(all, s)
+			return err
+		}, "SELECT DISTINCT d.image, c.golden, c.channel FROM catalog_digest d JOIN catalog_channel c ON c.digest = d.digest WHERE d.image IN ("+marks+")", args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Standing) int {
+		return cmp.Or(cmp.Compare(a.Golden, b.Golden), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Image, b.Image))
+	})
+	return all, nameOwners(ctx, tx, all)
+}
+
+// nameOwners fills in who owns the golden images of channels, which are sorted.
+func nameOwners(ctx context.Context, tx store.Tx, all []Standing) error {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Golden)
+	}
+	owners := map[string]Golden{}
+	err := fleet.InChunks(slices.Compact(names), func(marks string, args []any) error {
+		return store.Each(ctx, tx, func(r store.Row) error {
+			var body string
+			if err := r.Scan(&body); err != nil {
 				return err
 			}
 			var g Golden
 			if err := json.Unmarshal([]byte(body), &g); err != nil {
 				return fmt.Errorf("decode golden image: %w", err)
 			}
-			s.Image, s.Owner, s.Contact = image.Digest(id), g.Owner, g.Contact
-			all = append(all, s)
+			owners[g.Name] = g
 			return nil
-		}, `SELECT DISTINCT i.id, c.golden, c.channel, g.body FROM catalog_image i JOIN catalog_digest d ON d.image = i.num
-			JOIN catalog_channel c ON c.digest = d.digest JOIN catalog_golden g ON g.name = c.golden WHERE i.id IN (`+marks+")", texts(args)...)
+		}, "SELECT body FROM catalog_golden WHERE name IN ("+marks+")", args...)
 	})
-	slices.SortFunc(all, func(a, b Standing) int {
-		return slices.Compare([]string{a.Golden, a.Channel, string(a.Image)}, []string{b.Golden, b.Channel, string(b.Image)})
-	})
-	return all, err
-}
-
-// texts are digests as the store takes them.
-func texts(args []any) []any {
-	out := make([]any, len(args))
-	for i, a := range args {
-		out[i] = fmt.Sprint(a)
+	for i, s := range all {
+		all[i].Owner, all[i].Contact = owners[s.Golden].Owner, owners[s.Golden].Contact
 	}
-	return out
-}
-
-// Runs returns what workloads run from a channel.
-func (c *Catalog) Runs(ctx context.Context, golden, channel string) ([]Run, error) {
-	return c.runs(ctx, "golden = ? AND channel = ?", golden, channel)
+	return err
 }

@@ -6,6 +6,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -144,13 +145,25 @@ func (c *Catalog) touchLine(ctx context.Context, tx store.Tx, golden string) err
 // relined is to be called in the transaction that is about to change a golden
 // image: where that changes its ancestors, other triage counts for its line.
 func (c *Catalog) relined(ctx context.Context, tx store.Tx, golden string, from *string) error {
-	froms, err := fromsIn(ctx, tx)
-	if err != nil {
-		return err
+	if from != nil {
+		var body string
+		var old Golden
+		err := tx.QueryRow(ctx, "SELECT body FROM catalog_golden WHERE name = ?", golden).Scan(&body)
+		if err == nil {
+			if err = json.Unmarshal([]byte(body), &old); err == nil && old.From == *from {
+				return nil
+			}
+		}
+		if err != nil && !errors.Is(err, store.ErrNoRows) {
+			return fmt.Errorf("read golden image: %w", err)
+		}
 	}
-	old, known := froms[golden]
-	if from != nil && known && old == *from {
-		return nil
+	// Only triage for a golden image is handed down, and a line is costly to find: all
+	// golden images are read.
+	n := 0
+	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_triage WHERE image LIKE 'golden %' LIMIT 1) AS handed").Scan(&n)
+	if err != nil || n == 0 {
+		return err
 	}
 	return c.touchLine(ctx, tx, golden)
 }

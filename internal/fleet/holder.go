@@ -104,20 +104,31 @@ func holders(ctx context.Context, tx store.Tx, parts []int64) ([]int64, error) {
 	return nums, nil
 }
 
-// inChunk is how many values one statement asks for. Shorter lists are filled up
-// with their last value, so that one prepared statement serves them all.
-const inChunk = 64
+// inChunk is how many values one statement asks for, and manyInChunk where there are
+// more than a few. Shorter lists are filled up with their last value, so that two
+// prepared statements serve them all.
+const inChunk, manyInChunk = 64, 1024
 
-var inMarks = strings.TrimSuffix(strings.Repeat("?,", inChunk), ",")
+var (
+	inMarks     = strings.TrimSuffix(strings.Repeat("?,", inChunk), ",")
+	manyInMarks = strings.TrimSuffix(strings.Repeat("?,", manyInChunk), ",")
+)
 
-// InChunks calls fn with values cut into lists of one length, and as many marks.
+// InChunks calls fn with values cut into lists of one of two lengths, and as many
+// marks.
 func InChunks[T any](values []T, fn func(marks string, args []any) error) error {
-	for part := range slices.Chunk(values, inChunk) {
-		args := make([]any, inChunk)
+	for len(values) > 0 {
+		size, marks := inChunk, inMarks
+		if len(values) > 4*inChunk {
+			size, marks = manyInChunk, manyInMarks
+		}
+		part := values[:min(size, len(values))]
+		values = values[len(part):]
+		args := make([]any, size)
 		for i := range args {
 			args[i] = part[min(i, len(part)-1)]
 		}
-		if err := fn(inMarks, args); err != nil {
+		if err := fn(marks, args); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fleet"
 	"github.com/goldkeep/goldkeep/internal/store"
 )
 
@@ -97,6 +98,39 @@ func (b *Book) Get(ctx context.Context, name string) (*Workload, error) {
 		return nil, err
 	}
 	return &found[0], nil
+}
+
+// RunFrom returns the workloads that run from any of some lines, by name, without
+// their secrets.
+func (b *Book) RunFrom(ctx context.Context, lines []Image) ([]Workload, error) {
+	wanted := map[Image]bool{}
+	var names []string
+	for _, l := range lines {
+		wanted[l], names = true, append(names, l.Golden)
+	}
+	slices.Sort(names)
+	all := []Workload{}
+	err := b.store.View(ctx, func(tx store.Tx) error {
+		all = all[:0]
+		return fleet.InChunks(slices.Compact(names), func(marks string, args []any) error {
+			return store.Each(ctx, tx, func(r store.Row) error {
+				var body string
+				if err := r.Scan(&body); err != nil {
+					return err
+				}
+				var w Workload
+				if err := json.Unmarshal([]byte(body), &w); err != nil {
+					return fmt.Errorf("decode workload: %w", err)
+				}
+				if wanted[w.Image] {
+					all = append(all, w)
+				}
+				return nil
+			}, "SELECT body FROM workload WHERE golden IN ("+marks+")", args...)
+		})
+	})
+	slices.SortFunc(all, func(a, b Workload) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
 }
 
 func (b *Book) query(ctx context.Context, query string, args ...any) ([]Workload, error) {

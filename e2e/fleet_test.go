@@ -1,0 +1,152 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/goldkeep/goldkeep/client"
+)
+
+// TestWhatAnAdvisoryHits asks with the command line, in both of its forms.
+func TestWhatAnAdvisoryHits(t *testing.T) {
+	s, p := newWorld(t, graceful, nil)
+	flawed, patched := digest(t, p.flawed), digest(t, p.patched)
+	if text := s.cli("advisory", "affected", "GO-2026-5970"); !strings.Contains(text, "0 images") {
+		t.Errorf("before the news:\n%s", text)
+	}
+	s.feed(true)
+	for _, id := range []string{"GO-2026-5970", "CVE-2026-56852"} {
+		var hit client.Affected
+		eventually(t, id+" is found", func() bool {
+			text := s.cli("advisory", "affected", id, "-o", "json")
+			hit = client.Affected{}
+			if err := json.Unmarshal([]byte(text), &hit); err != nil {
+				t.Fatalf("%v in:\n%s", err, text)
+			}
+			return hit.Total > 0
+		})
+		if hit.Total != 1 || len(hit.Images) != 1 || hit.Images[0].ID != flawed || len(hit.Flaws) != 1 || hit.Flaws[0].Package != "golang.org/x/text" ||
+			len(hit.Channels) != 1 || hit.Channels[0].Golden != "app" || len(hit.Workloads) != 1 || hit.Workloads[0].Owner != "team" {
+			t.Errorf("%s hits %+v", id, hit)
+		}
+	}
+	text := s.cli("advisory", "affected", "GO-2026-5970")
+	for _, want := range []string{"golang.org/x/text", "app gold", "app:flawed", "team", "1 images, 1 workloads, 0 running instances"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, patched) {
+		t.Errorf("the patched one is hit:\n%s", text)
+	}
+	if text := s.cli("image", "diff", flawed, patched); !strings.Contains(text, "~ package") || !strings.Contains(text, "- finding") {
+		t.Errorf("image diff:\n%s", text)
+	}
+	var d client.ImageDiff
+	if err := json.Unmarshal([]byte(s.cli("image", "diff", flawed, patched, "-o", "json")), &d); err != nil || d.From != flawed || d.To != patched || len(d.Gone) == 0 || len(d.New) != 0 {
+		t.Errorf("image diff: %v %+v", err, d)
+	}
+	if got := cli(t, s.environ(), "", "image", "diff", flawed, "sha256:"+strings.Repeat("0", 64)); got.code != 1 || !strings.Contains(got.errors, "never seen") {
+		t.Errorf("an unknown image: %d %s", got.code, got.errors)
+	}
+}
+
+// fleetOf brings images with one package each in a layer of their own, and the first
+// few into channels.
+func fleetOf(t *testing.T, s *server, images int) (ids []string) {
+	t.Helper()
+	declared := "apiVersion: goldkeep.dev/v1\nkind: Environment\nmetadata: {name: prod, owner: o}\nspec: {admit: [{vulnerabilities: {maxSeverity: low, unscored: deny, unfixed: deny}}]}\n"
+	for i := range images {
+		status := fmt.Sprintf("Package: lib%[1]d\nStatus: install ok installed\nVersion: 1.0\nSource: own%[1]d\nArchitecture: amd64\n\n", i)
+		layer := layerOf(t, map[string][]byte{"etc/os-release": []byte("ID=debian\nVERSION_ID=\"12\"\n"), "var/lib/dpkg/status": []byte(status)})
+		img := must(mutate.AppendLayers(empty.Image, layer))(t)
+		cfg := must(img.ConfigFile())(t).DeepCopy()
+		cfg.OS, cfg.Architecture = "linux", "amd64"
+		var out bytes.Buffer
+		if err := tarball.Write(must(name.NewTag("example.com/app:1"))(t), must(mutate.ConfigFile(img, cfg))(t), &out); err != nil {
+			t.Fatal(err)
+		}
+		added := must(s.AddImage(t.Context(), fmt.Sprint("app:", i), &out))(t)
+		ids = append(ids, added.ID)
+		if i < 10 {
+			declared += fmt.Sprintf("---\napiVersion: goldkeep.dev/v1\nkind: GoldenImage\nmetadata: {name: app-%d, owner: o}\nspec: {channels: {gold: %q}}\n", i, added.ID)
+		}
+	}
+	declare(t, s, declared)
+	return ids
+}
+
+// flaws is a feed with an advisory on the package of every image; all are known as
+// CVE-2026-ROUND too.
+func flaws(t *testing.T, images, round int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	for i := range images {
+		id := fmt.Sprintf("DSA-%d-%d", round, i)
+		if _, err := fmt.Fprintf(must(z.Create(id+".json"))(t), `{"id":%q,"aliases":["CVE-2026-%d"],"modified":"2026-01-01T00:00:00Z","published":"2026-01-01T00:00:00Z",
+			"affected":[{"package":{"ecosystem":"Debian:12","name":"own%d"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]}]}`, id, round, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestKilledWhileTheFleetIsMatched kills the server at any instant after a feed came
+// that changes every image. Once it is back, each image has what the feed says and
+// nothing of the one before, in its evidence, its verdict and the index of flaws.
+func TestKilledWhileTheFleetIsMatched(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 3))
+	s := newServer(t, nil)
+	const images, rounds = 60, 8
+	ids := fleetOf(t, s, images)
+	total := func(round int) int {
+		return must(s.Affected(t.Context(), fmt.Sprint("CVE-2026-", round)))(t).Total
+	}
+	early := 0
+	for round := 1; round <= rounds; round++ {
+		feed := flaws(t, images, round)
+		var sending sync.WaitGroup
+		sending.Go(func() { _, _ = s.UploadFeed(t.Context(), "Debian", bytes.NewReader(feed)) }) // it may be cut off
+		<-time.After(time.Duration(dice.IntN(250)) * time.Millisecond)
+		s.kill()
+		sending.Wait()
+		s.start()
+		if total(round) < images {
+			early++
+		}
+		must(s.UploadFeed(t.Context(), "Debian", bytes.NewReader(feed)))(t) // had it come whole, this changes nothing
+		eventually(t, fmt.Sprintf("all is matched in round %d", round), func() bool { return total(round) == images && total(round-1) == 0 })
+		for i, id := range ids {
+			img := must(s.Image(t.Context(), id))(t)
+			old, now := fmt.Sprintf("DSA-%d-%d", round-1, i), fmt.Sprintf("DSA-%d-%d", round, i)
+			if text := string(img.Evidence); !strings.Contains(text, now) || strings.Contains(text, old) {
+				t.Fatalf("round %d, image %d has:\n%s", round, i, text)
+			}
+			if i < 10 && (len(img.Verdicts) != 1 || img.Verdicts[0].Admit.Answer != "no" || !strings.Contains(fmt.Sprint(img.Verdicts[0].Admit.Reasons), now)) {
+				t.Errorf("round %d, image %d is judged %+v", round, i, img.Verdicts)
+			}
+		}
+	}
+	t.Logf("in %d of %d rounds the kill came before the end of the work", early, rounds)
+}
