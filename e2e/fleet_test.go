@@ -128,7 +128,7 @@ func TestKilledWhileTheFleetIsMatched(t *testing.T) {
 		feed := flaws(t, images, round)
 		var sending sync.WaitGroup
 		sending.Go(func() { _, _ = s.UploadFeed(t.Context(), "Debian", bytes.NewReader(feed)) }) // it may be cut off
-		<-time.After(time.Duration(dice.IntN(250)) * time.Millisecond)
+		<-time.After(time.Duration(dice.IntN(120)) * time.Millisecond)
 		s.kill()
 		sending.Wait()
 		s.start()
