@@ -66,7 +66,7 @@ func BenchmarkDerivedImage(b *testing.B) {
 	for i, r := range reports[:len(reports)-1] {
 		kept[img.Layers[i].DiffID] = r
 	}
-	known := func(d image.Digest) (*component.LayerReport, bool) { r, ok := kept[d]; return r, ok }
+	known := func(l image.Layer) (*component.LayerReport, bool) { r, ok := kept[l.DiffID]; return r, ok }
 	for b.Loop() {
 		again, err := component.ReadLayers(b.Context(), img, image.Limits{}, known)
 		if err != nil {

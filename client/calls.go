@@ -102,14 +102,14 @@ func (c *Client) Check(ctx context.Context, environment, digest string) (*Check,
 	return one[Check](ctx, c, "/api/v1/environments/"+url.PathEscape(environment)+"/checks/"+url.PathEscape(digest))
 }
 
-// KnownLayers returns those of some layers (DiffIDs, at most 256) the server has
-// read: they may be left out of the archive AddImage sends.
-func (c *Client) KnownLayers(ctx context.Context, diffIDs []string) ([]string, error) {
-	known, err := send[Layers](ctx, c, "POST", "/api/v1/layers", Layers{DiffIDs: diffIDs})
+// KnownLayers returns those of some layers (at most 256) the server has read from
+// these blobs: they may be left out of the archive AddImage sends.
+func (c *Client) KnownLayers(ctx context.Context, layers []Layer) ([]Layer, error) {
+	known, err := send[Layers](ctx, c, "POST", "/api/v1/layers", Layers{Layers: layers})
 	if err != nil {
 		return nil, err
 	}
-	return known.DiffIDs, nil
+	return known.Layers, nil
 }
 
 // Environments lists the environments.

@@ -426,9 +426,15 @@ type InitResult struct {
 	RootToken string   `json:"root_token"`
 }
 
-// Layers names layers by DiffID ("sha256:" and 64 hex digits).
+// Layers names layers.
 type Layers struct {
-	DiffIDs []string `json:"diffIds"`
+	Layers []Layer `json:"layers"`
+}
+
+// Layer is a layer with the blob it is stored as, each "sha256:" and 64 hex digits.
+type Layer struct {
+	DiffID string `json:"diffId"` // of the uncompressed tar, as the image's config has it
+	Digest string `json:"digest"` // of the blob, as the image's manifest has it
 }
 
 // Check is a verdict with the evidence it was made from, both as JSON (the

@@ -43,7 +43,7 @@ func cut(ctx context.Context, data, out string) error {
 		if err != nil {
 			return err
 		}
-		reports, err := component.ReadLayers(ctx, img, image.Limits{}, func(image.Digest) (*component.LayerReport, bool) { return nil, false })
+		reports, err := component.ReadLayers(ctx, img, image.Limits{}, func(image.Layer) (*component.LayerReport, bool) { return nil, false })
 		if err != nil {
 			return err
 		}

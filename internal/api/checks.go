@@ -24,27 +24,31 @@ func (e *Engine) knownLayers(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(in.DiffIDs) > maxAsked {
-		return nil, fault.New(fault.TooLarge, "%d layers; at most %d are answered at once", len(in.DiffIDs), maxAsked)
+	if len(in.Layers) > maxAsked {
+		return nil, fault.New(fault.TooLarge, "%d layers; at most %d are answered at once", len(in.Layers), maxAsked)
 	}
-	known := client.Layers{DiffIDs: []string{}}
-	for _, text := range in.DiffIDs {
-		d, err := image.ParseDigest(text)
+	known := client.Layers{Layers: []client.Layer{}}
+	for _, l := range in.Layers {
+		diffID, err := image.ParseDigest(l.DiffID)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%v", err)
 		}
-		if e.holds(ctx)(d) {
-			known.DiffIDs = append(known.DiffIDs, text)
+		digest, err := image.ParseDigest(l.Digest)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "%v", err)
+		}
+		if e.holds(ctx)(image.Layer{DiffID: diffID, Digest: digest}) {
+			known.Layers = append(known.Layers, l)
 		}
 	}
 	return known, nil
 }
 
-// holds reports whether a layer's report is kept and may be used.
-func (e *Engine) holds(ctx context.Context) func(image.Digest) bool {
-	return func(d image.Digest) bool {
-		report, ok := e.o.Catalog.Get(ctx, d)
-		return ok && report.Usable() && report.DiffID == d
+// holds reports whether a layer's report is kept, and was read from the very blob.
+func (e *Engine) holds(ctx context.Context) func(image.Layer) bool {
+	return func(l image.Layer) bool {
+		report, ok := e.o.Catalog.Get(ctx, l.DiffID)
+		return ok && report.Tells(l)
 	}
 }
 

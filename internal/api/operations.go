@@ -30,7 +30,7 @@ func (e *Engine) operations() []operation {
 			do: e.showImage, out: client.Image{}, sealed: true,
 		},
 		{
-			method: "POST", path: "/api/v1/layers", summary: "Say which layers, by DiffID, need not be sent with an image",
+			method: "POST", path: "/api/v1/layers", summary: "Say which layers need not be sent with an image",
 			do: e.knownLayers, in: client.Layers{}, out: client.Layers{},
 		},
 		{

@@ -188,7 +188,7 @@ func (e *Engine) imagesIn(ctx context.Context, manifest []byte) ([]image.Digest,
 		return nil, err
 	}
 	if config != "" {
-		return []image.Digest{config}, nil
+		return e.oneImage(ctx, manifest, config)
 	}
 	var ids []image.Digest
 	for _, digest := range images {
@@ -203,6 +203,21 @@ func (e *Engine) imagesIn(ctx context.Context, manifest []byte) ([]image.Digest,
 		ids = append(ids, known[0])
 	}
 	return ids, nil
+}
+
+// oneImage makes sure that a manifest is one the image was read by: any manifest may
+// name the config of an image that passes, beside layers nobody has looked into.
+func (e *Engine) oneImage(ctx context.Context, manifest []byte, config image.Digest) ([]image.Digest, error) {
+	digest := image.DigestOf(manifest)
+	known, err := e.o.Catalog.Known(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(known, config) {
+		return nil, fault.New(fault.Refused, "the server has not read the image %s by the manifest %s", config, digest).
+			WithHint("bring it from where it lies now: goldkeep image add NAME@%s", digest)
+	}
+	return []image.Digest{config}, nil
 }
 
 func (e *Engine) passes(ctx context.Context, c *call, id image.Digest, env *verdict.Environment) (verdict.Verdict, error) {

@@ -82,18 +82,21 @@ func (a *app) bring(ctx context.Context, c *client.Client, img *image.Image, env
 
 // sendThin sends an image without the layers the server has read before.
 func (a *app) sendThin(ctx context.Context, c *client.Client, img *image.Image) error {
-	var diffIDs []string
-	for _, l := range img.Layers {
-		diffIDs = append(diffIDs, string(l.DiffID))
+	named := func(l image.Layer) client.Layer {
+		return client.Layer{DiffID: string(l.DiffID), Digest: string(l.Digest)}
 	}
-	known, err := c.KnownLayers(ctx, diffIDs)
+	var layers []client.Layer
+	for _, l := range img.Layers {
+		layers = append(layers, named(l))
+	}
+	known, err := c.KnownLayers(ctx, layers)
 	if err != nil {
 		return err
 	}
-	a.Line.Say(fmt.Sprintf("sending %d of %d layers", len(diffIDs)-len(known), len(diffIDs)))
+	a.Line.Say(fmt.Sprintf("sending %d of %d layers", len(layers)-len(known), len(layers)))
 	r, w := io.Pipe()
 	go func() { // ends with the reader: Close on it makes every write fail
-		w.CloseWithError(img.WriteArchive(ctx, w, func(d image.Digest) bool { return slices.Contains(known, string(d)) }))
+		w.CloseWithError(img.WriteArchive(ctx, w, func(l image.Layer) bool { return slices.Contains(known, named(l)) }))
 	}()
 	_, err = c.AddImage(ctx, img.Name, r)
 	return errors.Join(err, r.Close())

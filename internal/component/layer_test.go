@@ -127,15 +127,15 @@ func TestKnownLayersAreNotOpened(t *testing.T) {
 	}
 	base.Open = func(context.Context) (io.ReadCloser, error) { return nil, errors.New("it was opened") }
 	img := &image.Image{Layers: []image.Layer{base, app, app}}
-	reports, err := component.ReadLayers(t.Context(), img, image.Limits{}, func(d image.Digest) (*component.LayerReport, bool) {
-		return first, d == base.DiffID
+	reports, err := component.ReadLayers(t.Context(), img, image.Limits{}, func(l image.Layer) (*component.LayerReport, bool) {
+		return first, l.DiffID == base.DiffID
 	})
 	if err != nil || reports[0] != first || reports[1] == nil || reports[1] != reports[2] {
 		t.Fatalf("got %v, %v", reports, err)
 	}
 	old := *first
 	old.Version--
-	if _, err := component.ReadLayers(t.Context(), img, image.Limits{}, func(image.Digest) (*component.LayerReport, bool) { return &old, true }); err == nil {
+	if _, err := component.ReadLayers(t.Context(), img, image.Limits{}, func(image.Layer) (*component.LayerReport, bool) { return &old, true }); err == nil {
 		t.Error("a report of another version was used")
 	}
 }

@@ -13,21 +13,25 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 )
 
+// stored is a layer as one blob: two blobs that say they are one layer are both read.
+type stored struct{ diffID, blob image.Digest }
+
 // ReadLayers returns the report of each layer, lowest first. What known has is
 // not read again: its layer is not even opened. The rest is read side by side,
 // at most one layer for each processor. A layer that occurs twice is read once.
-func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known func(image.Digest) (*LayerReport, bool)) ([]*LayerReport, error) {
+func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known func(image.Layer) (*LayerReport, bool)) ([]*LayerReport, error) {
 	reports := make([]*LayerReport, len(img.Layers))
-	first := map[image.Digest]int{}
+	first := map[stored]int{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, layer := range img.Layers {
-		if _, again := first[layer.DiffID]; again {
+		blob := stored{layer.DiffID, layer.Digest}
+		if _, again := first[blob]; again {
 			continue
 		}
-		first[layer.DiffID] = i
+		first[blob] = i
 		if known != nil {
-			if r, ok := known(layer.DiffID); ok && r.Usable() {
+			if r, ok := known(layer); ok && r.Usable() {
 				reports[i] = r
 				continue
 			}
@@ -45,7 +49,7 @@ func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known f
 		return nil, err
 	}
 	for i, layer := range img.Layers {
-		reports[i] = reports[first[layer.DiffID]]
+		reports[i] = reports[first[stored{layer.DiffID, layer.Digest}]]
 	}
 	return reports, nil
 }

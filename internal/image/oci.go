@@ -210,16 +210,18 @@ func (l *loader) layer(img *Image, d descriptor, diffID Digest) (Layer, error) {
 	case isForeign(d):
 		img.Warnings = append(img.Warnings, fmt.Sprintf("layer %s is non-distributable: the blob in the archive was used, its URLs were not asked", digest))
 	}
-	if known && !present && (l.opts.Known == nil || !l.opts.Known(diffID)) {
+	stored := Layer{DiffID: diffID, Digest: digest, Size: d.Size}
+	if known && !present && (l.opts.Known == nil || !l.opts.Known(stored)) {
 		return Layer{}, fault.New(fault.Invalid, "blob missing: %s", digest)
 	}
-	return Layer{DiffID: diffID, Digest: digest, Size: d.Size, Open: func(ctx context.Context) (io.ReadCloser, error) {
+	stored.Open = func(ctx context.Context) (io.ReadCloser, error) {
 		raw, err := l.from.blob(ctx, digest)
 		if err != nil {
 			return nil, err
 		}
 		return openLayer(ctx, raw, blobSpec{digest: digest, size: d.Size, diffID: diffID, limits: l.lim})
-	}}, nil
+	}
+	return stored, nil
 }
 
 // has asks a local source for a blob's presence; a registry is not asked (known is false).

@@ -27,9 +27,9 @@ type Options struct {
 	DockerSocket string // "": where docker puts it
 	Insecure     bool   // the registry speaks plain HTTP
 
-	// Known tells of layers that need not be read: where their blobs are missing,
-	// the image opens all the same. nil: none.
-	Known func(diffID Digest) bool
+	// Known tells of layers that need not be read, for they were read from the very
+	// blob: where it is missing, the image opens all the same. nil: none.
+	Known func(Layer) bool
 }
 
 // Open opens the image a user named. ref is

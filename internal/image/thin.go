@@ -28,9 +28,9 @@ func (i *Image) Portable() bool { return i.written.from != nil }
 
 // WriteArchive writes the image as an OCI layout archive (image-spec,
 // image-layout.md), byte for byte the documents it was opened from, without the
-// layers that omit names by DiffID: whoever reads the archive has them. Layers
+// layers that omit names: whoever reads the archive has them. Layers
 // are streamed and not looked into.
-func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Digest) bool) error {
+func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Layer) bool) error {
 	if !i.Portable() {
 		return fault.New(fault.Unsupported, "write archive: %s has no OCI documents", i.Name)
 	}
@@ -62,7 +62,7 @@ func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Digest)
 	}
 	sent := map[Digest]bool{}
 	for _, layer := range i.Layers {
-		if sent[layer.Digest] || i.written.elsewhere[layer.Digest] || omit(layer.DiffID) {
+		if sent[layer.Digest] || i.written.elsewhere[layer.Digest] || omit(layer) {
 			continue
 		}
 		sent[layer.Digest] = true

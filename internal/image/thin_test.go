@@ -20,11 +20,11 @@ func TestWriteArchive(t *testing.T) {
 	defer img.Close()
 	reopen := func(archive []byte, known ...image.Digest) (*image.Image, error) {
 		return image.OpenArchive(t.Context(), bytes.NewReader(archive), int64(len(archive)), "sent", image.Options{
-			Known: func(d image.Digest) bool { return slices.Contains(known, d) },
+			Known: func(l image.Layer) bool { return slices.Contains(known, l.DiffID) },
 		})
 	}
 	var whole, thin bytes.Buffer
-	if err := img.WriteArchive(t.Context(), &whole, func(image.Digest) bool { return false }); err != nil {
+	if err := img.WriteArchive(t.Context(), &whole, func(image.Layer) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	again := must[*image.Image](t)(reopen(whole.Bytes()))
@@ -33,7 +33,7 @@ func TestWriteArchive(t *testing.T) {
 	}
 
 	lower := img.Layers[0].DiffID
-	if err := img.WriteArchive(t.Context(), &thin, func(d image.Digest) bool { return d == lower }); err != nil {
+	if err := img.WriteArchive(t.Context(), &thin, func(l image.Layer) bool { return l.DiffID == lower }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := reopen(thin.Bytes()); !fault.Is(err, fault.Invalid) {
@@ -56,7 +56,7 @@ func TestWriteArchive(t *testing.T) {
 func TestWhatDockerSavedIsNotPortable(t *testing.T) {
 	img := must[*image.Image](t)(image.Open(t.Context(), savedOf(t, sample(t, "amd64")), image.Options{}))
 	defer img.Close()
-	err := img.WriteArchive(t.Context(), &bytes.Buffer{}, func(image.Digest) bool { return false })
+	err := img.WriteArchive(t.Context(), &bytes.Buffer{}, func(image.Layer) bool { return false })
 	if img.Portable() || !fault.Is(err, fault.Unsupported) {
 		t.Errorf("portable: %v, %v", img.Portable(), err)
 	}

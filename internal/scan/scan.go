@@ -15,6 +15,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/component"
+	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/sbom"
@@ -46,12 +47,15 @@ type Deps struct {
 // judged is in the evidence as a problem or a gap; an error means that there is
 // no evidence at all.
 func Scan(ctx context.Context, img *image.Image, d Deps) (verdict.Evidence, error) {
-	known := &knownLayers{cache: d.Layers}
+	known := &knownLayers{cache: d.Layers, found: map[*component.LayerReport]bool{}}
 	reports, err := component.ReadLayers(ctx, img, d.Limits, known.get)
 	if err != nil {
 		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
 	}
-	known.add(reports)
+	if err := known.contradict(img.Layers, reports); err != nil {
+		return verdict.Evidence{}, fmt.Errorf("scan image: %w", err)
+	}
+	known.add(img.Layers, reports)
 
 	contents := component.Join(img, reports)
 	about := verdict.Evidence{
@@ -113,35 +117,52 @@ func describe(img *image.Image, contents *component.Inventory) verdict.Image {
 type knownLayers struct {
 	cache Cache // nil: none is known
 	mu    sync.Mutex
-	found map[image.Digest]bool
+	found map[*component.LayerReport]bool
 }
 
 // get returns the kept report of a layer. Several layers may be asked for at once.
-func (k *knownLayers) get(diffID image.Digest) (*component.LayerReport, bool) {
+func (k *knownLayers) get(layer image.Layer) (*component.LayerReport, bool) {
 	if k.cache == nil {
 		return nil, false
 	}
-	report, ok := k.cache.Get(diffID)
-	if !ok || !report.Usable() || report.DiffID != diffID {
+	report, ok := k.cache.Get(layer.DiffID)
+	if !ok || !report.Tells(layer) {
 		return nil, false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.found == nil {
-		k.found = map[image.Digest]bool{}
-	}
-	k.found[diffID] = true
+	k.found[report] = true
 	return report, true
 }
 
-// add keeps what was read anew.
-func (k *knownLayers) add(reports []*component.LayerReport) {
+// contradict refuses a blob that cannot be read and is said to be a layer that is
+// known from another: else whoever may bring images could make a good one unknown.
+func (k *knownLayers) contradict(layers []image.Layer, reports []*component.LayerReport) error {
+	if k.cache == nil {
+		return nil
+	}
+	for i, r := range reports {
+		if !r.Unread {
+			continue
+		}
+		if before, ok := k.cache.Get(layers[i].DiffID); ok && before.Usable() && before.DiffID == layers[i].DiffID {
+			return fault.New(fault.Invalid, "layer %d: the blob %s cannot be read, and the layer it is said to be is known from another", i, layers[i].Digest).
+				WithHint("bring the image from where it was built")
+		}
+	}
+	return nil
+}
+
+// add keeps what was read anew, and from which blobs.
+func (k *knownLayers) add(layers []image.Layer, reports []*component.LayerReport) {
 	if k.cache == nil {
 		return
 	}
-	for _, r := range reports {
-		if r.Usable() && !k.found[r.DiffID] {
-			k.cache.Put(r)
+	for i, r := range reports {
+		if r.Usable() && !k.found[r] {
+			before, _ := k.cache.Get(r.DiffID)
+			k.cache.Put(r.Proven(layers[i].Digest, before))
+			k.found[r] = true
 		}
 	}
 }
