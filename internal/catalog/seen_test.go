@@ -6,6 +6,7 @@ package catalog_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,6 +50,12 @@ func TestALyingAgentFillsNothing(t *testing.T) {
 		ok(t, c.Saw(ctx, digest("a"), many))
 		wantKind(t, c.Saw(ctx, digest("a"), finding.Surroundings{Packages: []string{"one more"}}), fault.TooLarge)
 		ok(t, c.Saw(ctx, digest("a"), many)) // the same again
+
+		ok(t, st.Update(ctx, func(tx store.Tx) error { // five weeks later
+			_, err := tx.Exec(ctx, "UPDATE fleet_seen SET last = ?", store.Millis(st.Now().Add(-35*24*time.Hour)))
+			return err
+		}))
+		ok(t, c.Saw(ctx, digest("a"), finding.Surroundings{Packages: []string{"one more"}}))
 	})
 }
 

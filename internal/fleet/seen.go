@@ -45,11 +45,15 @@ func (f *Fleet) Saw(ctx context.Context, tx store.Tx, id image.Digest, seen find
 	if len(rows) > maxSeen {
 		return false, fault.New(fault.TooLarge, "an agent names %d files and sockets of one image; at most %d are kept", len(rows), maxSeen)
 	}
+	now, added := f.store.Now(), 0
+	// What counts no more makes room: else a lie would fill an image's place for good.
+	if _, err := tx.Exec(ctx, "DELETE FROM fleet_seen WHERE image = ? AND last <= ?", string(id), store.Millis(now.Add(-seenFor))); err != nil {
+		return false, fmt.Errorf("forget sightings: %w", err)
+	}
 	kept, err := keptSightings(ctx, tx, id)
 	if err != nil {
 		return false, err
 	}
-	now, added := f.store.Now(), 0
 	for _, s := range rows {
 		last, known := kept[s]
 		switch {

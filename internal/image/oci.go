@@ -62,6 +62,9 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 	if err := decodeDocument("manifest", root.data, &doc); err != nil {
 		return nil, err
 	}
+	if err := doc.ambiguous(); err != nil {
+		return nil, err
+	}
 	doc.raw = root.data
 	if root.digest != "" {
 		img.Manifests = append(img.Manifests, root.digest)
@@ -88,6 +91,15 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 		return nil, err
 	}
 	return l.resolve(ctx, img, rootDocument{data, digest}, depth+1)
+}
+
+// ambiguous refuses a document that is a manifest to one reader and an index to
+// another, by the media type it is sent with (CVE-2021-41190).
+func (m *manifestFile) ambiguous() error {
+	if len(m.Manifests) > 0 && (m.Config != nil || len(m.Layers) > 0) {
+		return fault.New(fault.Invalid, "read image manifest: it is a manifest and an index at once")
+	}
+	return nil
 }
 
 // choose picks the image for the wanted platform from an index.

@@ -30,8 +30,13 @@ func Contained(raw []byte) (config Digest, images []Digest, err error) {
 	if err := decodeDocument("manifest", raw, &doc); err != nil {
 		return "", nil, err
 	}
+	if err := doc.ambiguous(); err != nil {
+		return "", nil, err
+	}
 	for _, d := range doc.Manifests {
-		if isAttestation(d) {
+		// Runtimes look at the platform alone: whatever else calls an entry no image,
+		// they may run it.
+		if d.Platform != nil && d.Platform.OS == "unknown" {
 			continue
 		}
 		digest, err := ParseDigest(d.Digest)
