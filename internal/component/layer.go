@@ -6,6 +6,7 @@ package component
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,9 @@ func newWalk(lim image.Limits) *walk {
 
 func (w *walk) run(ctx context.Context, stream io.Reader) error {
 	buffered := bufio.NewReaderSize(stream, 256<<10)
+	if start, _ := buffered.Peek(4); isCompressed(start) {
+		return fault.New(fault.Invalid, "read layer: it is compressed twice")
+	}
 	tr := tar.NewReader(buffered)
 	for n := 0; ; n++ {
 		if err := ctx.Err(); err != nil {
@@ -110,6 +114,12 @@ func (w *walk) run(ctx context.Context, stream io.Reader) error {
 		return layerFault(err)
 	}
 	return w.overLimit()
+}
+
+// isCompressed knows gzip and zstd. A file can be a tar and a compressed tar at once:
+// it would be one layer to us, and another to who unpacks it.
+func isCompressed(start []byte) bool {
+	return bytes.HasPrefix(start, []byte{0x1f, 0x8b}) || bytes.HasPrefix(start, []byte{0x28, 0xb5, 0x2f, 0xfd})
 }
 
 func layerFault(err error) error {

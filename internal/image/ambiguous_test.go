@@ -5,7 +5,6 @@ package image_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,31 +52,4 @@ func TestAnIndexThatIsAManifestIsRefused(t *testing.T) {
 	if _, err := image.Open(t.Context(), dir, image.Options{}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "at once") {
 		t.Errorf("%v", err)
 	}
-}
-
-// TestALayerCompressedTwiceIsRefused: its name makes a tar a gzip'd file as well.
-func TestALayerCompressedTwiceIsRefused(t *testing.T) {
-	inner := packed(t, tarOf(t, "x"))
-	dir := layoutOf(t, nil, sample(t, "amd64"))
-	img := must[*image.Image](t)(image.Open(t.Context(), dir, image.Options{}))
-	defer img.Close()
-	layer := img.Layers[0]
-	name := filepath.Join(dir, "blobs", "sha256", layer.Digest.Hex())
-	if err := os.WriteFile(name, packed(t, inner), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := layer.Open(t.Context()); !fault.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "twice") {
-		t.Errorf("%v", err)
-	}
-}
-
-func packed(t *testing.T, data []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	must[int](t)(z.Write(data))
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
 }

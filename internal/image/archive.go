@@ -143,11 +143,7 @@ func (a *archive) has(d Digest) bool {
 
 // manifest implements source.
 func (a *archive) manifest(ctx context.Context, d Digest, limit int64) ([]byte, error) {
-	r, err := a.blob(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	return readAtMost(r, limit, string(d))
+	return readBlob(ctx, a, d, limit)
 }
 
 // document reads a named member whole.

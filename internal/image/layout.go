@@ -60,10 +60,5 @@ func (l *layout) has(d Digest) bool {
 
 // manifest implements source.
 func (l *layout) manifest(ctx context.Context, d Digest, limit int64) ([]byte, error) {
-	r, err := l.blob(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return readAtMost(r, limit, string(d))
+	return readBlob(ctx, l, d, limit)
 }

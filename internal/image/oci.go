@@ -58,19 +58,15 @@ type rootDocument struct {
 
 // resolve follows indexes until it stands on a manifest.
 func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, depth int) (*manifestFile, error) {
-	var doc manifestFile
-	if err := decodeDocument("manifest", root.data, &doc); err != nil {
+	doc, err := readManifest(root.data)
+	if err != nil {
 		return nil, err
 	}
-	if err := doc.ambiguous(); err != nil {
-		return nil, err
-	}
-	doc.raw = root.data
 	if root.digest != "" {
 		img.Manifests = append(img.Manifests, root.digest)
 	}
 	if len(doc.Manifests) == 0 {
-		return &doc, nil
+		return doc, nil
 	}
 	if depth >= indexDepth {
 		return nil, fault.New(fault.Invalid, "read image index: indexes are nested more than %d deep", indexDepth)
@@ -93,13 +89,15 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 	return l.resolve(ctx, img, rootDocument{data, digest}, depth+1)
 }
 
-// ambiguous refuses a document that is a manifest to one reader and an index to
-// another, by the media type it is sent with (CVE-2021-41190).
-func (m *manifestFile) ambiguous() error {
-	if len(m.Manifests) > 0 && (m.Config != nil || len(m.Layers) > 0) {
-		return fault.New(fault.Invalid, "read image manifest: it is a manifest and an index at once")
+// readManifest reads a manifest or an index, and refuses what is the one or the
+// other by the media type it is sent with (CVE-2021-41190).
+func readManifest(data []byte) (*manifestFile, error) {
+	doc := &manifestFile{raw: data}
+	err := decodeDocument("manifest", data, doc)
+	if err == nil && len(doc.Manifests) > 0 && (doc.Config != nil || len(doc.Layers) > 0) {
+		err = fault.New(fault.Invalid, "read image manifest: it is a manifest and an index at once")
 	}
-	return nil
+	return doc, err
 }
 
 // choose picks the image for the wanted platform from an index.
@@ -170,7 +168,10 @@ func (l *loader) fill(ctx context.Context, img *Image, doc *manifestFile) error 
 	if err != nil {
 		return fmt.Errorf("read image manifest: config: %w", err)
 	}
-	data, err := l.document(ctx, digest, l.readBlob)
+	read := func(ctx context.Context, d Digest, limit int64) ([]byte, error) {
+		return readBlob(ctx, l.from, d, limit)
+	}
+	data, err := l.document(ctx, digest, read)
 	if err != nil {
 		return err
 	}
@@ -261,8 +262,8 @@ func (l *loader) document(ctx context.Context, d Digest, read func(context.Conte
 	return data, nil
 }
 
-func (l *loader) readBlob(ctx context.Context, d Digest, limit int64) ([]byte, error) {
-	rc, err := l.from.blob(ctx, d)
+func readBlob(ctx context.Context, from source, d Digest, limit int64) ([]byte, error) {
+	rc, err := from.blob(ctx, d)
 	if err != nil {
 		return nil, err
 	}

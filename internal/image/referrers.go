@@ -141,7 +141,7 @@ func readReferrer(ctx context.Context, from source, subject Digest, d descriptor
 	if err != nil {
 		return nil, err
 	}
-	body, err := l.readBlob(ctx, layer, maxReferrerBytes)
+	body, err := readBlob(ctx, from, layer, maxReferrerBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -26,11 +26,8 @@ type Subject struct {
 // Contained reads a manifest or an index: a manifest has a config, whose digest is the
 // image's ID; an index has images, by the digests of their manifests.
 func Contained(raw []byte) (config Digest, images []Digest, err error) {
-	var doc manifestFile
-	if err := decodeDocument("manifest", raw, &doc); err != nil {
-		return "", nil, err
-	}
-	if err := doc.ambiguous(); err != nil {
+	doc, err := readManifest(raw)
+	if err != nil {
 		return "", nil, err
 	}
 	for _, d := range doc.Manifests {

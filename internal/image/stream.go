@@ -161,38 +161,17 @@ func decompress(from io.Reader) (plain io.Reader, release func(), err error) {
 		if err != nil {
 			return nil, nil, fault.New(fault.Invalid, "read gzip layer: %w", err)
 		}
-		return once(z, func() { _ = z.Close() })
+		return z, func() { _ = z.Close() }, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, nil, fault.New(fault.Invalid, "read zstd layer: %w", err)
 		}
-		return once(z, z.Close)
+		return z, z.Close, nil
 	case bytes.HasPrefix(magic, []byte("BZh")), bytes.HasPrefix(magic, []byte("\xfd7zX")):
 		return nil, nil, fault.New(fault.Unsupported, "read layer: bzip2 and xz layers are not supported")
 	}
 	return r, func() {}, nil
-}
-
-// once refuses a layer that is compressed twice: a file can be a tar and a gzip'd tar
-// at once, and would be one layer to us and another to who unpacks it.
-func once(z io.Reader, release func()) (io.Reader, func(), error) {
-	plain := bufio.NewReaderSize(z, 4<<10)
-	magic, _ := plain.Peek(4) // an error comes again when it is read
-	if isCompressed(magic) {
-		release()
-		return nil, nil, fault.New(fault.Unsupported, "read layer: it is compressed twice")
-	}
-	return plain, release, nil
-}
-
-func isCompressed(magic []byte) bool {
-	for _, m := range []string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "BZh", "\xfd7zX"} {
-		if bytes.HasPrefix(magic, []byte(m)) {
-			return true
-		}
-	}
-	return false
 }
 
 func isGzip(magic []byte) bool { return bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) }

@@ -5,6 +5,8 @@ package scan_test
 
 import (
 	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -68,8 +70,9 @@ func TestAKnownLayerVouchesForNoOtherBlob(t *testing.T) {
 			blobs(evil)(m)
 			m["layers"].([]any)[0].(map[string]any)["urls"] = []string{"https://example.com/layer"}
 		}, good), "known from another"},
-		"a blob nobody reads":        {imageWith(t, config(goodID), nil, []byte("BZh91AY&SY")), "known from another"},
-		"another blob the next time": {put(imageWith(t, config(goodID, goodID), blobs(good, evil), good), evil), "diff_id mismatch"},
+		"a blob nobody reads":          {imageWith(t, config(goodID), nil, []byte("BZh91AY&SY")), "known from another"},
+		"a tar that is a gzip as well": {imageWith(t, config(image.DigestOf(good)), nil, gzipped(t, good)), "compressed twice"},
+		"another blob the next time":   {put(imageWith(t, config(goodID, goodID), blobs(good, evil), good), evil), "diff_id mismatch"},
 	} {
 		if err := look(tt.folder); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want %s", name, err, tt.want)
@@ -82,4 +85,17 @@ func TestAKnownLayerVouchesForNoOtherBlob(t *testing.T) {
 	if err := look(again); err != nil {
 		t.Errorf("the very blob that was read, left out: %v", err)
 	}
+}
+
+func gzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
