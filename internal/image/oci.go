@@ -90,7 +90,7 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 }
 
 // readManifest reads a manifest or an index, and refuses what is the one or the
-// other by the media type it is sent with (CVE-2021-41190).
+// other by its media type (CVE-2021-41190).
 func readManifest(data []byte) (*manifestFile, error) {
 	doc := &manifestFile{raw: data}
 	err := decodeDocument("manifest", data, doc)
@@ -168,10 +168,7 @@ func (l *loader) fill(ctx context.Context, img *Image, doc *manifestFile) error 
 	if err != nil {
 		return fmt.Errorf("read image manifest: config: %w", err)
 	}
-	read := func(ctx context.Context, d Digest, limit int64) ([]byte, error) {
-		return readBlob(ctx, l.from, d, limit)
-	}
-	data, err := l.document(ctx, digest, read)
+	data, err := l.document(ctx, digest, l.blob)
 	if err != nil {
 		return err
 	}
@@ -210,20 +207,20 @@ func (l *loader) layer(img *Image, d descriptor, diffID Digest) (Layer, error) {
 		return Layer{}, fault.New(fault.Invalid, "negative size")
 	}
 	present, known := l.has(digest)
+	stored := Layer{DiffID: diffID, Digest: digest, Size: d.Size}
 	switch {
 	case strings.Contains(d.MediaType, "encrypted"):
 		img.Warnings = append(img.Warnings, fmt.Sprintf("layer %s says it is encrypted", digest))
 	case isForeign(d) && !present:
 		// Its URLs are never asked: they are whatever the image's author wrote.
 		img.written.elsewhere[digest] = true
-		open := func(context.Context) (io.ReadCloser, error) {
+		stored.Open = func(context.Context) (io.ReadCloser, error) {
 			return nil, fault.New(fault.Unsupported, "read layer %s: not scannable: it is a non-distributable layer kept elsewhere", digest)
 		}
-		return Layer{DiffID: diffID, Digest: digest, Size: d.Size, Open: open}, nil
+		return stored, nil
 	case isForeign(d):
 		img.Warnings = append(img.Warnings, fmt.Sprintf("layer %s is non-distributable: the blob in the archive was used, its URLs were not asked", digest))
 	}
-	stored := Layer{DiffID: diffID, Digest: digest, Size: d.Size}
 	if known && !present && (l.opts.Known == nil || !l.opts.Known(stored)) {
 		return Layer{}, fault.New(fault.Invalid, "blob missing: %s", digest)
 	}
@@ -260,6 +257,10 @@ func (l *loader) document(ctx context.Context, d Digest, read func(context.Conte
 		return nil, fault.New(fault.Invalid, "read blob %s: digest mismatch: it is %s", d, got)
 	}
 	return data, nil
+}
+
+func (l *loader) blob(ctx context.Context, d Digest, limit int64) ([]byte, error) {
+	return readBlob(ctx, l.from, d, limit)
 }
 
 func readBlob(ctx context.Context, from source, d Digest, limit int64) ([]byte, error) {

@@ -27,8 +27,7 @@ type Options struct {
 	DockerSocket string // "": where docker puts it
 	Insecure     bool   // the registry speaks plain HTTP
 
-	// Known tells of layers that need not be read, for they were read from the very
-	// blob: where it is missing, the image opens all the same. nil: none.
+	// Known tells of layers whose blobs may be missing: they were read before. nil: none.
 	Known func(Layer) bool
 }
 

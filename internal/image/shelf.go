@@ -31,9 +31,7 @@ func Contained(raw []byte) (config Digest, images []Digest, err error) {
 		return "", nil, err
 	}
 	for _, d := range doc.Manifests {
-		// Runtimes look at the platform alone: whatever else calls an entry no image,
-		// they may run it.
-		if d.Platform != nil && d.Platform.OS == "unknown" {
+		if d.Platform != nil && d.Platform.OS == "unknown" { // all that keeps a runtime from running it
 			continue
 		}
 		digest, err := ParseDigest(d.Digest)
