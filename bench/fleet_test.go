@@ -325,7 +325,7 @@ func BenchmarkAffected(b *testing.B) {
 func BenchmarkOneAdvisory(b *testing.B) {
 	w := newFleet(b)
 	ctx := context.Background()
-	name := w.npmPackage(b, w.images/100)
+	name := w.debianPackage(b, w.images/100)
 	var refreshed fleet.Refreshed
 	var verdicts float64
 	var matched, judged, spent time.Duration
@@ -363,17 +363,17 @@ func (w *fleetWorld) due(b *testing.B) float64 {
 	return w.count(b, fmt.Sprintf("SELECT COUNT(*) FROM catalog_verdict WHERE until > 0 AND until <= %d", store.Millis(w.st.Now())))
 }
 
-// npmPackage returns the package that is in about so many images.
-func (w *fleetWorld) npmPackage(b *testing.B, images int) string {
+// debianPackage returns the package that is in about so many images.
+func (w *fleetWorld) debianPackage(b *testing.B, images int) string {
 	b.Helper()
 	ctx := context.Background()
 	f, err := fleet.New(ctx, w.st)
 	ok(b, err)
 	best, distance := "", w.images
 	ok(b, w.st.View(ctx, func(tx store.Tx) error {
-		for p := 0; p < nodes; p += 7 {
-			name := fmt.Sprintf("node-package-%d", p)
-			hit, err := f.Concerned(ctx, tx, []advisory.Key{advisory.NewKey("npm", name)})
+		for p := 0; p < debs; p += 7 {
+			name := fmt.Sprintf("source-package-%d", p)
+			hit, err := f.Concerned(ctx, tx, []advisory.Key{advisory.NewKey("Debian:12", name)})
 			if err != nil {
 				return err
 			}

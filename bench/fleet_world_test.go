@@ -264,13 +264,13 @@ const record = `{"id":%q,"modified":"2026-0%d-01T00:00:00Z","published":"2026-01
 	"summary":"A flaw of some kind in a package that many use, told in one line of usual length","severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:%s/I:%s/A:N"}],
 	"affected":[{"package":{"ecosystem":%q,"name":%q},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":%q}]}]}]}`
 
-// oneMore is a feed of one record, which hits all versions of an npm package.
+// oneMore is a feed of one record, which hits all versions of a Debian package.
 func oneMore(name string, edition int) []byte {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	f, err := z.Create("GHSA-one.json")
+	f, err := z.Create("DSA-one.json")
 	if err == nil {
-		_, err = fmt.Fprintf(f, record, "GHSA-one", 1+edition%9, 0, 1, "H", "H", "npm", name, fmt.Sprintf("1.%d.0", 100+edition))
+		_, err = fmt.Fprintf(f, record, "DSA-one", 1+edition%9, 0, 1, "H", "H", "Debian:12", name, fmt.Sprintf("1.%d.0-1", 100+edition))
 	}
 	if err == nil {
 		err = z.Close()

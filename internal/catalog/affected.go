@@ -112,7 +112,7 @@ func standingsOf(ctx context.Context, tx store.Tx, ids map[int64]image.Digest) (
 			s.Image = ids[num]
 			all = append(all, s)
 			return err
-		}, "SELECT DISTINCT d.image, c.golden, c.channel FROM catalog_digest d JOIN catalog_channel c ON c.digest = d.digest WHERE d.image IN ("+marks+")", args...)
+		}, "SELECT DISTINCT d.image, c.golden, c.channel FROM catalog_digest d CROSS JOIN catalog_channel c WHERE c.digest = d.digest AND d.image IN ("+marks+")", args...)
 	})
 	if err != nil {
 		return nil, err

@@ -74,14 +74,14 @@ func (c *Catalog) forebears(ctx context.Context, tx store.Tx, images map[int64]*
 	}
 	slices.Sort(keys)
 	found := map[string]forebear{}
-	err := fleet.InChunks(keys, func(marks string, args []any) error {
+	err := fleet.InChunks(keys, func(marks string, args []any) error { // chain <> '' lets the index be used, which is of these
 		for _, from := range []string{
 			"catalog_channel c ON c.digest = d.digest", "catalog_past c ON c.digest = d.digest",
 		} {
 			if err := store.Each(ctx, tx, addStood(found), `SELECT DISTINCT i.chain, i.id, i.name, i.created, c.golden, c.channel, `+untilOf(from)+`, COALESCE(n.digest, ''), g.body
-				FROM catalog_image i JOIN catalog_digest d ON d.image = i.num JOIN `+from+` JOIN catalog_golden g ON g.name = c.golden
+				FROM catalog_image i CROSS JOIN catalog_digest d JOIN `+from+` JOIN catalog_golden g ON g.name = c.golden
 				LEFT JOIN catalog_channel n ON n.golden = c.golden AND n.channel = c.channel
-				WHERE i.chain IN (`+marks+") ORDER BY c.golden, c.channel", args...); err != nil {
+				WHERE d.image = i.num AND i.chain <> '' AND i.chain IN (`+marks+") ORDER BY c.golden, c.channel", args...); err != nil {
 				return err
 			}
 		}
@@ -95,7 +95,7 @@ func (c *Catalog) forebears(ctx context.Context, tx store.Tx, images map[int64]*
 				found[chain] = f
 			}
 			return err
-		}, "SELECT chain, id, name, created FROM catalog_image WHERE chain IN ("+marks+") ORDER BY chain, created, id", args...)
+		}, "SELECT chain, id, name, created FROM catalog_image WHERE chain <> '' AND chain IN ("+marks+") ORDER BY chain, created, id", args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find base images: %w", err)
