@@ -106,17 +106,18 @@ func (x *Index) importZip(ctx context.Context, src source, file io.ReaderAt, siz
 
 // run is one import under way.
 type run struct {
-	x      *Index
-	src    source
-	hash   string
-	first  bool              // the feed has never been imported to its end
-	older  bool              // what is held was read by an older reader, which may have named it otherwise
-	held   map[string]string // id -> hash of the records held before
-	seen   map[string]bool   // ids met in the feed
-	now    time.Time
-	total  int64 // bytes unpacked so far
-	queue  []pending
-	change Change
+	x        *Index
+	src      source
+	hash     string
+	first    bool              // the feed has never been imported to its end
+	older    bool              // what is held was read by an older reader, which may have named it otherwise
+	held     map[string]string // id -> hash of the records held before
+	seen     map[string]bool   // ids met in the feed
+	now      time.Time
+	released time.Time // when the scores say they were made
+	total    int64     // bytes unpacked so far
+	queue    []pending
+	change   Change
 }
 
 // pending is a record waiting to be written; nil rec: to be removed.

@@ -185,13 +185,16 @@ func TestScoresTouchTheRecordsThatNameTheCVE(t *testing.T) {
 		for _, c := range cves {
 			entries = append(entries, `{"cveID":"`+c+`","dateAdded":"2026-08-01","dueDate":"2026-08-22","knownRansomwareCampaignUse":"Known"}`)
 		}
-		return `{"vulnerabilities":[` + strings.Join(entries, ",") + `]}`
+		return `{"dateReleased":"2026-08-07T16:45:47.0648Z","vulnerabilities":[` + strings.Join(entries, ",") + `]}`
 	}
 	run := func(text, want string) {
 		t.Helper()
 		c, err := idx.ImportKEV(t.Context(), strings.NewReader(text))
 		if err != nil || keysOf(c) != want {
 			t.Errorf("keys = %q, %v; want %q", keysOf(c), err, want)
+		}
+		if of := c.Newest.Format(time.DateOnly); of != "2026-08-07" {
+			t.Errorf("the catalogue is of %s, want the day it was released", of)
 		}
 		settle(t, idx, c)
 	}
@@ -204,6 +207,9 @@ func TestScoresTouchTheRecordsThatNameTheCVE(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := idx.ImportEPSS(t.Context(), bytes.NewReader(list))
+	if of := c.Newest.Format(time.DateOnly); of != "2026-09-29" {
+		t.Errorf("the list is of %s, want the day it names", of)
+	}
 	if err != nil || keysOf(c) != "PyPI/django" {
 		t.Errorf("epss keys = %q, %v", keysOf(c), err)
 	}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -59,6 +61,9 @@ func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Chan
 	if err != nil || same {
 		return im.change, err
 	}
+	if im.released = released(src.feed, raw); im.released.IsZero() {
+		im.released = im.now // it does not say of when it is
+	}
 	scores, err := im.parseScores(raw)
 	if err != nil {
 		return Change{}, err
@@ -67,6 +72,29 @@ func (x *Index) importScores(ctx context.Context, src source, r io.Reader) (Chan
 		return Change{}, fault.New(fault.KindOf(err), "import feed %s: %w", src.feed, err)
 	}
 	return im.change, nil
+}
+
+// released is the time a list of scores says it is of; zero: it does not say.
+func released(feed string, raw []byte) time.Time {
+	switch feed {
+	case FeedKEV:
+		var in struct {
+			Released time.Time `json:"dateReleased"`
+		}
+		_ = json.Unmarshal(raw, &in) // whoever reads the rest complains
+		return in.Released
+	case FeedEPSS:
+		plain, err := unpacked(bytes.NewReader(raw))
+		if err != nil {
+			return time.Time{}
+		}
+		head, _ := io.ReadAll(io.LimitReader(plain, 1<<10))
+		line, _, _ := strings.Cut(string(head), "\n")
+		_, date, _ := strings.Cut(line, "score_date:")
+		at, _ := time.Parse("2006-01-02T15:04:05Z0700", strings.TrimSpace(date))
+		return at
+	}
+	return time.Time{}
 }
 
 func (im *run) parseScores(raw []byte) (map[string]Score, error) {
@@ -102,7 +130,7 @@ func (im *run) writeScores(ctx context.Context, scores map[string]Score) error {
 		}
 	}
 	im.change.Records = len(scores)
-	im.change.Newest = im.now
+	im.change.Newest = im.released
 	if err := im.x.st.Update(ctx, func(tx store.Tx) error { return im.saveFeed(ctx, tx) }); err != nil {
 		return err
 	}

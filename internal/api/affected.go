@@ -40,6 +40,11 @@ func (e *Engine) affected(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(hit.Flaws) == 0 { // a name nobody knows must not look like one that hits nothing
+		if _, err := e.o.Advisories.Get(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	out := client.Affected{
 		Name: name, Total: hit.Total, Flaws: []client.AffectedFlaw{}, Images: []client.AffectedImage{},
 		Channels: []client.AffectedChannel{}, Workloads: []client.AffectedWorkload{},

@@ -166,15 +166,39 @@ func (a *app) advisories(ctx context.Context, from source, id string) ([]client.
 }
 
 func showRecord(t *term.Table, r client.Advisory) {
-	affected, scores := r.Affected, r.Scores
-	r.Affected, r.Scores = nil, nil
-	t.Fields(r)
-	for _, cve := range slices.Sorted(maps.Keys(scores)) {
-		t.Row(cve, known(scores[cve]))
+	t.Row("id", r.ID)
+	lists := []struct {
+		name   string
+		values []string
+	}{{"alias", r.Aliases}, {"upstream", r.Upstream}, {"related", r.Related}, {"summary", []string{r.Summary}}, {"severity", []string{severity(r.Severity)}}, {"url", []string{r.URL}}}
+	for _, l := range lists {
+		for _, v := range l.values {
+			if v != "" {
+				t.Row(l.name, v)
+			}
+		}
 	}
-	for _, p := range affected {
+	t.Row("published", r.Published)
+	t.Row("modified", r.Modified)
+	t.Row("learned", r.Learned)
+	if !r.Withdrawn.IsZero() {
+		t.Row("withdrawn", r.Withdrawn)
+	}
+	for _, cve := range slices.Sorted(maps.Keys(r.Scores)) {
+		t.Row(cve, known(r.Scores[cve]))
+	}
+	for _, p := range r.Affected {
 		t.Row("affects", strings.TrimSpace(p.Ecosystem+" "+p.Name+" "+versions(p)))
 	}
+}
+
+// severity says in words what an advisory says of itself.
+func severity(s client.AdvisorySeverity) string {
+	text := term.First(s.Level, s.Urgency, "not stated")
+	if s.Score > 0 {
+		text += fmt.Sprintf(" %.1f", s.Score)
+	}
+	return strings.Join(append([]string{text}, s.Vectors...), "; ")
 }
 
 // known says in words what is known of a CVE.

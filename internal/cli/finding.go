@@ -155,7 +155,7 @@ func decisionsOn(f finding.Finding, decided []client.Triage, now time.Time) (not
 }
 
 func showFindings(t *term.Table, found []finding.Finding, decided []client.Triage, now time.Time) {
-	t.Row("FINDING", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
+	t.Row("FINDING", "URGENCY", "SEVERITY", "SCORE", "PACKAGE", "VERSION", "FIXED IN", "NOTE")
 	for _, f := range found {
 		score := ""
 		if f.Score > 0 {
@@ -172,7 +172,7 @@ func showFindings(t *term.Table, found []finding.Finding, decided []client.Triag
 			notes = append(notes, f.Vendor)
 		}
 		notes = append(notes, decisionsOn(f, decided, now)...)
-		t.Row(f.ID, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
+		t.Row(f.ID, f.Urgency, f.Severity, score, f.Package, f.Version, f.Fixed, strings.Join(notes, "; "))
 	}
 }
 
@@ -294,7 +294,10 @@ func (a *app) triageCommand() *cobra.Command {
 var triageHead = []any{"ID", "FINDING", "FOR", "STATUS", "AUTHOR", "EXPIRES", "REASON"}
 
 func showTriage(t *term.Table, d client.Triage) {
-	place, author, status := term.First(d.Golden, d.Image), d.Author, d.Status
+	place, author, status := d.Image, d.Author, d.Status
+	if d.Golden != "" {
+		place = "golden image " + d.Golden
+	}
 	if d.Workload != "" {
 		place = "workload " + d.Workload
 	}

@@ -44,7 +44,14 @@ func showAffected(t *term.Table, hit *client.Affected) {
 	for _, i := range hit.Images {
 		t.Row("image", i.Name, "", i.ID)
 	}
-	t.Row("in all", fmt.Sprintf("%d images, %d workloads, %d running instances", hit.Total, len(hit.Workloads), len(hit.Instances)))
+	t.Row("in all", many(hit.Total, "image")+", "+many(len(hit.Workloads), "workload")+", "+many(len(hit.Instances), "running instance"))
+}
+
+func many(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func callTo(owner, contact string) string {
@@ -63,6 +70,10 @@ func (a *app) imageDiffCommand() *cobra.Command {
 			d, err := c.DiffImages(ctx, args[0], args[1])
 			if err != nil {
 				return err
+			}
+			if a.Output == "table" && len(d.Packages)+len(d.Gone)+len(d.New)+len(d.FactsGone)+len(d.FactsNew)+len(d.Settings) == 0 {
+				a.Note("they do not differ in packages, findings, facts or settings")
+				return nil
 			}
 			return a.Print(d, func(t *term.Table) { showDiff(t, d) })
 		}),

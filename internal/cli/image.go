@@ -147,7 +147,7 @@ func savedImage(ctx context.Context, engine, name string) (io.ReadCloser, error)
 
 func showImage(t *term.Table, i *client.Image) {
 	t.Row("name", i.Name)
-	t.Row("digest", i.ID)
+	t.Row("image id", i.ID)
 	t.Row("kind", i.Kind)
 	t.Row("state", i.State)
 	if i.Error != "" {

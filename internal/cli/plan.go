@@ -32,7 +32,7 @@ func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plan -f FILE|FOLDER|-", Short: "Show what apply would change on the server", Args: term.Wanted(),
 		Long: "Show what apply would change on the server. Nothing is changed. Documents are of\n" +
-			"the kinds Environment, GoldenImage, Workload and Policy.",
+			"the kinds Environment, GoldenImage, Workload, Signer, Notification and Policy.",
 		Example: "  goldkeep plan -f goldkeep/\n  goldkeep plan -f prod.yaml --prune   # what is not in the files would go",
 		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			request, err := a.readDocuments(o)

@@ -252,15 +252,47 @@ func (a *app) showVendorChange(c *client.VendorChange, err error) error {
 }
 
 func (a *app) vexVendorsCommand() *cobra.Command {
-	list := term.Listing[client.Vendor]{
-		Short: "List the vendors the server believes", Example: "  goldkeep vex vendors", What: "vendors",
-		Ask:  (*client.Client).Vendors,
-		Head: []any{"VENDOR", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED"},
-		Rows: func(t *term.Table, v client.Vendor) { t.Row(v.Name, v.Documents, v.Statements, v.Newest, v.Synced) },
+	var from source
+	cmd := &cobra.Command{
+		Use: "vendors", Short: "List the vendors check believes, or the server", Args: term.Wanted(),
+		Long:    "List the vendors whose VEX documents count for check, from the local advisory database.\nWith --server those the server believes.",
+		Example: "  goldkeep vex vendors\n  goldkeep vex vendors --server",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			vendors, err := a.vendors(cmd.Context(), from)
+			if err != nil {
+				return err
+			}
+			return term.PrintList(a.Term, vendors, "vendors", func(t *term.Table) {
+				t.Row("VENDOR", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED")
+				for _, v := range vendors {
+					t.Row(v.Name, v.Documents, v.Statements, v.Newest, v.Synced)
+				}
+			})
+		},
 	}
-	cmd := list.Command(a.Term)
-	cmd.Use = "vendors"
+	from.flags(cmd)
 	return cmd
+}
+
+func (a *app) vendors(ctx context.Context, from source) ([]client.Vendor, error) {
+	if from.server {
+		c, err := a.Client()
+		if err != nil {
+			return nil, err
+		}
+		return c.Vendors(ctx)
+	}
+	db, err := openExisting(ctx, a.databasePath(from.path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.close() }()
+	held, err := db.vendors.Vendors(ctx)
+	out := []client.Vendor{}
+	for _, v := range held {
+		out = append(out, client.Vendor(v))
+	}
+	return out, err
 }
 
 func (a *app) vexForgetCommand() *cobra.Command {

@@ -45,7 +45,7 @@ const (
 // Rules are all rules, in the order of docs/dockerfile.md.
 var Rules = []Rule{
 	{syntax, High, "An instruction is not understood", "the builder refuses it, or does something else than is meant", "correct the instruction"},
-	{fromLatest, High, "The base image has no tag, or the tag latest", "each build may get another image, with other flaws, and nobody can say which", "FROM name:tag@sha256:... (goldkeep check registry:name:tag prints the digest)"},
+	{fromLatest, High, "The base image has no tag, or the tag latest", "each build may get another image, with other flaws, and nobody can say which", "FROM name:tag@sha256:... (skopeo inspect docker://name:tag prints the digest)"},
 	{fromUnpinned, Medium, "The base image has a tag and no digest", "a tag can be moved: what was tested is not what is built on tomorrow", "FROM name:tag@sha256:..., and let a bot raise the digest"},
 	{fromVariable, Medium, "The base image is an argument without a default", "the file does not say what the image is built on", "give the ARG a default with tag and digest"},
 	{fromNotGolden, High, "The base image is no golden image", "nobody patches it for you, and no rule was asked about it", "FROM a golden image by the digest of one of its channels"},

@@ -71,7 +71,7 @@ func (l *loader) resolve(ctx context.Context, img *Image, root rootDocument, dep
 	if depth >= indexDepth {
 		return nil, fault.New(fault.Invalid, "read image index: indexes are nested more than %d deep", indexDepth)
 	}
-	d, err := l.choose(doc.Manifests)
+	d, err := l.choose(img, doc.Manifests)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +100,9 @@ func readManifest(data []byte) (*manifestFile, error) {
 	return doc, err
 }
 
-// choose picks the image for the wanted platform from an index.
-func (l *loader) choose(all []descriptor) (descriptor, error) {
+// choose picks the image for the wanted platform from an index. Where nobody said
+// which, it warns of those that are not looked at.
+func (l *loader) choose(img *Image, all []descriptor) (descriptor, error) {
 	var images []descriptor
 	var platforms []string
 	for _, d := range all {
@@ -135,6 +136,9 @@ func (l *loader) choose(all []descriptor) (descriptor, error) {
 	case len(fitting) > 1 && fitting[0].Platform == nil:
 		return descriptor{}, fault.New(fault.Invalid, "read image index: it names %d images and does not say for which platform", len(fitting)).
 			WithHint("save one image into one archive or layout")
+	}
+	if l.opts.Platform == "" && len(platforms) > 1 {
+		img.Warnings = append(img.Warnings, fmt.Sprintf("of %s only %s is looked at: --platform names another", strings.Join(platforms, ", "), want))
 	}
 	return fitting[0], nil
 }

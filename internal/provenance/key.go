@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
@@ -135,6 +136,9 @@ type PublicKey struct{ key crypto.PublicKey }
 // ParsePublicKey reads a PEM block "PUBLIC KEY" (RFC 5280 SubjectPublicKeyInfo).
 func ParsePublicKey(text []byte) (PublicKey, error) {
 	block, rest := pem.Decode(text)
+	if block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		return PublicKey{}, fault.New(fault.Invalid, "read public key: it is a private key").WithHint("name the public one: goldkeep key create wrote it beside, with .pub at its end")
+	}
 	if block == nil || block.Type != "PUBLIC KEY" || len(text) > 16<<10 {
 		return PublicKey{}, fault.New(fault.Invalid, "read public key: it is no PEM block PUBLIC KEY")
 	}

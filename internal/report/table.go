@@ -37,10 +37,10 @@ const (
 func Table(w io.Writer, r Result, o Options) error {
 	ev := presentable(r)
 	p := &page{options: o}
-	p.image(ev)
+	p.image(ev, r.Verdict)
 	p.contents(ev)
 	p.findings(ev)
-	p.hygiene(ev.Facts)
+	p.hygiene(ev)
 	p.notSeen(ev)
 	if r.Verdict != nil {
 		p.verdict(*r.Verdict)
@@ -49,7 +49,7 @@ func Table(w io.Writer, r Result, o Options) error {
 	return err
 }
 
-func (p *page) image(ev contents) {
+func (p *page) image(ev contents, judged *verdict.Verdict) {
 	image := ev.Image
 	p.heading("IMAGE", imageName(image))
 	built := "time not stated"
@@ -65,15 +65,71 @@ func (p *page) image(ev contents) {
 		user, system = cmp.Or(user, "root (none set)"), cmp.Or(system, "none (built from scratch)")
 	}
 	p.pairs(
-		"digest", image.ID,
+		"verdict", inShort(judged),
+		"image id", image.ID,
 		"read from", image.Origin,
 		"platform", image.Platform,
 		"built", built,
 		"system", system,
 		"user", user,
-		"base", image.Base,
+		"base", base(image, ev.at),
 		"owner", strings.TrimSpace(image.Owner+" "+image.Contact),
 	)
+}
+
+// inShort is the answer in one line, for those who read only the beginning.
+func inShort(v *verdict.Verdict) string {
+	if v == nil {
+		return ""
+	}
+	word, _ := answer(v.Admit.Answer)
+	var failed []string
+	for _, r := range v.Admit.Reasons {
+		if r.Answer != verdict.Yes && !slices.Contains(failed, r.Rule) {
+			failed = append(failed, r.Rule)
+		}
+	}
+	if len(failed) > 0 {
+		word += " (" + strings.Join(failed, ", ") + ")"
+	}
+	return word + " in environment " + v.Environment
+}
+
+// answer is the answer of the admit rules in words.
+func answer(a verdict.Answer) (string, colour) {
+	switch a {
+	case verdict.Yes:
+		return "admitted", green
+	case verdict.Unknown:
+		return "refused: not enough is known", yellow
+	}
+	return "refused", red
+}
+
+// base says what an image is built on, how old that is and who to call.
+func base(image verdict.Image, now time.Time) string {
+	b := image.BaseImage
+	if b.Name == "" || b.By != "layers" {
+		return image.Base
+	}
+	text := b.Name
+	if b.Golden != "" {
+		text = "golden image " + strings.TrimSpace(b.Golden+" "+b.Channel)
+	}
+	text += ", by its layers"
+	if !b.Created.IsZero() {
+		text += ", built " + date(b.Created)
+		if days := int(now.Sub(b.Created).Hours() / 24); days > 0 {
+			text += " (" + plural(days, "day") + " before)"
+		}
+	}
+	if b.Newest != "" {
+		text += "; a newer one stands there now"
+	}
+	if b.Owner != "" {
+		text += "; owner " + strings.TrimSpace(b.Owner+" "+b.Contact)
+	}
+	return text
 }
 
 // contents counts the components of each ecosystem and the layers they came with.
@@ -221,9 +277,13 @@ func summary(counts []finding.Finding, ev contents) string {
 	return strings.Join(parts, "; ")
 }
 
-func (p *page) hygiene(facts []component.Fact) {
+func (p *page) hygiene(ev contents) {
+	if ev.Image.Kind == verdict.Bill {
+		p.heading("HYGIENE", "not known: a bill of materials does not say")
+		return
+	}
 	groups := map[component.FactKind][]string{}
-	for _, f := range facts {
+	for _, f := range ev.Facts {
 		if f.Deleted && f.Kind != component.EmbeddedSecret {
 			continue
 		}
@@ -319,13 +379,7 @@ func (p *page) notRead(problems []component.Problem) [][]cell {
 }
 
 func (p *page) verdict(v verdict.Verdict) {
-	word, colour := "refused", red
-	switch v.Admit.Answer {
-	case verdict.Yes:
-		word, colour = "admitted", green
-	case verdict.Unknown:
-		word, colour = "refused: not enough is known", yellow
-	}
+	word, colour := answer(v.Admit.Answer)
 	p.heading("VERDICT", "")
 	p.line("  " + p.paint(cell{"environment " + v.Environment + ": " + word, colour}))
 	for _, r := range v.Admit.Reasons {
