@@ -34,12 +34,9 @@ func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Layer) 
 	if !i.Portable() {
 		return fault.New(fault.Unsupported, "write archive: %s has no OCI documents", i.Name)
 	}
-	index, err := json.Marshal(map[string]any{
-		"schemaVersion": 2,
-		"manifests": []map[string]any{{
-			"mediaType": i.written.manifestType, "digest": DigestOf(i.written.manifest), "size": len(i.written.manifest),
-		}},
-	})
+	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": []map[string]any{{
+		"mediaType": i.written.manifestType, "digest": DigestOf(i.written.manifest), "size": len(i.written.manifest),
+	}}})
 	if err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
@@ -53,10 +50,11 @@ func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Layer) 
 		{blobName(DigestOf(i.written.manifest)), i.written.manifest},
 		{blobName(DigestOf(i.written.config)), i.written.config},
 	} {
-		if err := writeMember(archive, doc.name, int64(len(doc.data))); err != nil {
-			return err
+		err := writeMember(archive, doc.name, int64(len(doc.data)))
+		if err == nil {
+			_, err = archive.Write(doc.data)
 		}
-		if _, err := archive.Write(doc.data); err != nil {
+		if err != nil {
 			return fmt.Errorf("write archive: %w", err)
 		}
 	}
@@ -67,7 +65,7 @@ func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Layer) 
 		}
 		sent[layer.Digest] = true
 		if err := i.writeLayer(ctx, archive, layer); err != nil {
-			return err
+			return fmt.Errorf("copy layer %s: %w", layer.Digest, err)
 		}
 	}
 	if err := archive.Close(); err != nil {
@@ -77,10 +75,7 @@ func (i *Image) WriteArchive(ctx context.Context, w io.Writer, omit func(Layer) 
 }
 
 func writeMember(archive *tar.Writer, name string, size int64) error {
-	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
-		return fmt.Errorf("write archive: %w", err)
-	}
-	return nil
+	return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size})
 }
 
 // writeLayer copies a layer's blob as it is stored.
@@ -97,8 +92,5 @@ func (i *Image) writeLayer(ctx context.Context, archive *tar.Writer, layer Layer
 	if err == nil && n < layer.Size {
 		err = fault.New(fault.Invalid, "size mismatch: the manifest says %d bytes, the blob has %d", layer.Size, n)
 	}
-	if err != nil {
-		return fmt.Errorf("copy layer %s: %w", layer.Digest, err)
-	}
-	return nil
+	return err
 }
