@@ -27,8 +27,8 @@ func TestBaseAndBill(t *testing.T) {
 	for want, image := range map[string]verdict.Image{
 		"golden image debian gold, by its layers, built 2026-08-22 00:00 UTC (92 days before); a newer one stands there now; owner base-team\n": {Base: "debian:12", BaseImage: found},
 		"base    debian:12\n": {Base: "debian:12", BaseImage: verdict.Base{Name: "debian:12", By: "annotation"}},
-		"HYGIENE  not known":    {Kind: verdict.Bill},
-		"HYGIENE  nothing":      {},
+		"HYGIENE  not known":  {Kind: verdict.Bill},
+		"HYGIENE  nothing":    {},
 	} {
 		if got := table(image); !strings.Contains(got, want) {
 			t.Errorf("%q is not in:\n%s", want, got)
