@@ -125,11 +125,30 @@ func (in *inspector) limitFor(name string, h *tar.Header) int64 {
 	return min(limit, in.lim.FileBytes)
 }
 
+// turns lets one large text be parsed after the other, whatever layer or image it is
+// of: parsers take many times its size in memory.
+type turns chan struct{}
+
+var parsing = make(turns, 1)
+
+// largeText is from where on a text waits for its turn, in bytes.
+const largeText = 1 << 20
+
+func (t turns) turn(size int) (done func()) {
+	if size < largeText {
+		return func() {}
+	}
+	t <- struct{}{}
+	return func() { <-t }
+}
+
 // content looks at a file that is in memory.
 func (in *inspector) content(ctx context.Context, f *fileFindings, name string, data []byte) {
 	file := extract.InMemory(name, data)
 	if extract.Wants(name) {
+		done := parsing.turn(len(data))
 		f.take(name, extract.Read(ctx, file))
+		done()
 	}
 	if isProgram(data) {
 		if len(data) <= programLimit {

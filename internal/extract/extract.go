@@ -81,7 +81,7 @@ func (f *Found) add(p Package) {
 // Limits of the files that are read whole. Parsed text takes several times its
 // size in memory.
 const (
-	ListLimit   = 64 << 20 // package databases in text: Debian's largest are under 20 MiB
+	ListLimit   = 24 << 20 // package databases in text: Debian's largest are under 20 MiB
 	RecordLimit = 8 << 20  // one package's metadata
 	RandomLimit = 4 << 30  // archives and binary databases, which are read in pieces
 )
@@ -152,9 +152,46 @@ func all(file File) ([]byte, error) {
 // from. A layer may have fewer, see package component.
 const maxPackages = 120_000
 
+// maxListed bounds the versions a list in JSON (composer, npm, NuGet) may name: an
+// application of ten thousand packages is a large one.
+const maxListed = 50_000
+
+// Limits of the lines of a text: parsers make much of each line, and the more of
+// each paragraph. Debian's largest databases have under 500,000 lines, Alpine's
+// under a million; a package of a list has hundreds.
+const (
+	maxLines     = 1_500_000
+	maxParagraph = 100_000 // lines
+)
+
+// tooMany reports whether a text would cost its parser more than it could be worth.
+func tooMany(name string, data []byte) bool {
+	if bytes.Count(data, []byte("\n")) > maxLines {
+		return true
+	}
+	if !strings.HasPrefix(name, "var/lib/dpkg/status") && !IsApk(name) {
+		return false
+	}
+	paragraph := 0
+	for line := range bytes.Lines(data) {
+		paragraph++
+		if len(bytes.TrimSpace(line)) == 0 {
+			paragraph = 0
+		}
+		if paragraph > maxParagraph {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *Found) text(ctx context.Context, name string, data []byte) {
-	if bytes.Count(data, []byte("\nPackage:")) > maxPackages || IsApk(name) && bytes.Count(data, []byte("\nP:")) > maxPackages {
+	if bytes.Count(data, []byte(`"version"`)) > maxListed || bytes.Count(data, []byte("\nPackage:")) > maxPackages || IsApk(name) && bytes.Count(data, []byte("\nP:")) > maxPackages {
 		f.fail("it names too many packages to be read", true)
+		return
+	}
+	if tooMany(name, data) {
+		f.fail("it has more lines than a package database needs", true)
 		return
 	}
 	if p := parserFor(name); p != nil {

@@ -359,3 +359,61 @@ func imageWith(t *testing.T, config []byte, change func(map[string]any), blob []
 	put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	return dir
 }
+
+// TestManyHostileLayers: several layers, each with a list of packages that is made to
+// cost its parser much, cost no more than one.
+func TestManyHostileLayers(t *testing.T) {
+	const size = 23 << 20
+	long := func(format string, size int) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct{ file, text string }{
+		"a paragraph without end": {"var/lib/dpkg/status", "Package: a\nStatus: install ok installed\nVersion: 1\n" + long("K%d: x\n", size)},
+		"packages without end":    {"lib/apk/db/installed", long("P:p%d\nV:1\n\n", size)},
+		"versions without end":    {"vendor/composer/installed.json", "[" + strings.TrimSuffix(long(`{"name":"a/%d","version":"1"},`, 8<<20-100), ",") + "]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var layers [][]byte
+			for i := range 6 {
+				layers = append(layers, packedLayer(t, func(w *tar.Writer) {
+					member(t, w, &tar.Header{Name: c.file}, c.text)
+					member(t, w, &tar.Header{Name: fmt.Sprint("salt", i)}, "")
+				}))
+			}
+			if said := scanAlone(t, layered(t, layers)); !strings.Contains(said, "problem "+c.file) {
+				t.Errorf("%.300s", said)
+			}
+		})
+	}
+}
+
+// layered is an image of many layers, as an OCI layout.
+func layered(t *testing.T, layers [][]byte) string {
+	t.Helper()
+	var diffs []string
+	for _, b := range layers {
+		diffs = append(diffs, string(image.DigestOf(plain(t, b))))
+	}
+	config, err := json.Marshal(map[string]any{"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": diffs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := imageWith(t, config, func(manifest map[string]any) {
+		kind := manifest["layers"].([]any)[0].(map[string]any)["mediaType"]
+		var all []any
+		for _, b := range layers {
+			all = append(all, map[string]any{"mediaType": kind, "digest": image.DigestOf(b), "size": len(b)})
+		}
+		manifest["layers"] = all
+	}, layers[0])
+	for _, b := range layers {
+		if err := os.WriteFile(filepath.Join(dir, "blobs", "sha256", image.DigestOf(b).Hex()), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
