@@ -133,7 +133,6 @@ func CIDRs(texts []string) ([]string, error) {
 			if addrErr != nil {
 				return nil, fault.New(fault.Invalid, "%q is neither an address nor a range such as 10.0.0.0/8", text)
 			}
-			p = netip.PrefixFrom(addr, addr.BitLen())
 			out = append(out, addr.String())
 			continue
 		}

@@ -99,11 +99,10 @@ func TestAChangeIsToldOnceToEachWhoseBusinessItIs(t *testing.T) {
 			if diff := cmp.Diff([]string{"feed Debian"}, d.Causes); diff != "" {
 				t.Error(diff)
 			}
-			at := d.To // any time: the header says which
 			stamp := strings.TrimPrefix(strings.Split(c.signature, ",")[0], "t=")
 			var unix int64
 			must(fmt.Sscan(stamp, &unix))(t)
-			if at = time.Unix(unix, 0); c.signature != notify.Signature("value of n key", at, []byte(c.body)) {
+			if at := time.Unix(unix, 0); c.signature != notify.Signature("value of n key", at, []byte(c.body)) {
 				t.Errorf("signature %q", c.signature)
 			}
 			if it := d.Items[0]; it.Image != string(digest("a")) || it.Contacts[0] != "#payments" || it.Change != notify.Refused {

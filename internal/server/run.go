@@ -221,7 +221,7 @@ func (s *Server) tidy(ctx context.Context) error {
 func (s *Server) settleFeeds(ctx context.Context) error {
 	changes, err := s.advisory.Unsettled(ctx)
 	if err != nil {
-		return err
+		return unlessEnding(ctx, err)
 	}
 	if _, err := s.identity.Refresh(ctx, nil); err != nil && ctx.Err() == nil {
 		s.log.Error("settle what a crash left", "error", err)
@@ -233,7 +233,7 @@ func (s *Server) settleFeeds(ctx context.Context) error {
 	}
 	said, err := s.vendors.Unsettled(ctx)
 	if err != nil {
-		return err
+		return unlessEnding(ctx, err)
 	}
 	for _, change := range said {
 		if _, err := s.api.SettleVendor(ctx, change); err != nil && ctx.Err() == nil {
@@ -242,4 +242,12 @@ func (s *Server) settleFeeds(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// unlessEnding drops an error that comes of the server being told to stop.
+func unlessEnding(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

@@ -24,7 +24,7 @@ type PURL struct {
 func ParsePURL(text string) (PURL, error) {
 	rest, ok := strings.CutPrefix(text, "pkg:")
 	if !ok {
-		return PURL{}, fmt.Errorf("%.200q is no package URL: it must begin with pkg:", text)
+		return PURL{}, fmt.Errorf("%.200q does not begin with pkg: and so is no package URL", text)
 	}
 	if strings.Contains(rest, "#") {
 		return PURL{}, fmt.Errorf("%.200q speaks of a part of a package", text)
