@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,11 +104,48 @@ func outcome(t *testing.T, path string) string {
 	return strings.Join(found, "\n")
 }
 
+// unraced is this test program without the race detector, whose memory is not ours.
+func unraced(t *testing.T) string {
+	t.Helper()
+	if !raced {
+		return os.Args[0]
+	}
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "goldkeep-scan")
+	if err != nil {
+		return "", err
+	}
+	cleanups = append(cleanups, func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "scan.test")
+	if said, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build without the race detector: %w: %s", err, said)
+	}
+	return path, nil
+})
+
+// cleanups are what is left to do when all tests have run.
+var cleanups []func()
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, f := range cleanups {
+		f()
+	}
+	os.Exit(code)
+}
+
 // scanAlone scans a file in a process of its own and holds it to the bars.
 func scanAlone(t *testing.T, path string) string {
 	t.Helper()
 	answer := filepath.Join(t.TempDir(), "outcome")
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOneFile$")
+	cmd := exec.CommandContext(t.Context(), unraced(t), "-test.run=^TestOneFile$")
 	cmd.Env = append(os.Environ(), toScan+"="+path, toTell+"="+answer)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
