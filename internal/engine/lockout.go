@@ -5,8 +5,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -74,13 +72,9 @@ func (l Lockout) Succeeded(ctx context.Context, account string) error {
 }
 
 func loadFailures(ctx context.Context, r barrier.Reader, account string) (failures, error) {
-	var f failures
-	found, err := r.Get(ctx, account)
-	if err != nil || found == nil {
-		return f, err
+	f, err := Found[failures](ctx, r, account)
+	if err != nil || f == nil {
+		return failures{}, err
 	}
-	if err := json.Unmarshal(found.Value, &f); err != nil {
-		return f, fmt.Errorf("decode failed logins: %w", err)
-	}
-	return f, nil
+	return *f, nil
 }

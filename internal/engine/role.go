@@ -141,11 +141,6 @@ func CIDRs(texts []string) ([]string, error) {
 	return out, nil
 }
 
-// Login is the answer to a login that succeeded.
-func Login(granted *auth.Granted) *Response {
-	return &Response{Auth: granted, Warnings: granted.Warnings}
-}
-
 // Stored encodes what an engine keeps; it is always its own and cannot fail.
 func Stored(v any) []byte {
 	text, _ := json.Marshal(v)

@@ -16,59 +16,33 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Tokens makes the tokens of those who log in.
-type Tokens interface {
-	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
-}
-
 // Engine serves one mount.
 type Engine struct {
-	mount   engine.Mount
-	space   barrier.Space
-	tokens  Tokens
+	engine.Method
 	lockout engine.Lockout
-	router  *engine.Router
 }
 
 // New returns the kind of engine whose tokens are made by tokens.
-func New(tokens Tokens) engine.Kind {
+func New(tokens engine.Tokens) engine.Kind {
 	return func(m engine.Mount, space barrier.Space) engine.Engine {
-		e := &Engine{mount: m, space: space, tokens: tokens, lockout: engine.NewLockout(space.Sub("lockout"))}
-		e.router = engine.Routes(append(append([]engine.Route{
-			{Path: "login", Ops: engine.Ops{Write: e.login}},
-			{Path: "role", Ops: engine.Ops{List: e.list}},
-			{Path: "role/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
-			{Path: "role/{name}/role-id", Ops: engine.Ops{Read: e.showID, Write: e.setID}},
-			{Path: "tidy/secret-id", Ops: engine.Ops{Write: e.tidy}},
-		}, e.secretRoutes()...), e.fieldRoutes()...))
+		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout"))}
+		e.Method = engine.Method{
+			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login"}, Folder: "role", Kept: rolePath,
+			Router: engine.Routes(append(append([]engine.Route{
+				{Path: "login", Ops: engine.Ops{Write: e.login}},
+				{Path: "role", Ops: engine.Ops{List: e.list}},
+				{Path: "role/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
+				{Path: "role/{name}/role-id", Ops: engine.Ops{Read: e.showID, Write: e.setID}},
+				{Path: "tidy/secret-id", Ops: engine.Ops{Write: e.tidy}},
+			}, e.secretRoutes()...), e.fieldRoutes()...)),
+		}
 		return e
 	}
-}
-
-// Handle implements engine.Engine.
-func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
-	return e.router.Handle(ctx, req)
-}
-
-// Special implements engine.Engine.
-func (*Engine) Special() engine.Special {
-	return engine.Special{Open: []string{"login"}, Pure: []string{"*"}}
-}
-
-// Exists implements engine.Engine.
-func (e *Engine) Exists(ctx context.Context, path string) (bool, error) {
-	name, ok := strings.CutPrefix(path, "role/")
-	if !ok || strings.Contains(name, "/") {
-		return true, nil
-	}
-	r, err := e.role(ctx, name)
-	return r != nil, err
 }
 
 // role is who may log in, and what token that gives.
@@ -87,24 +61,12 @@ type role struct {
 func rolePath(name string) string { return "role/" + strings.ToLower(name) }
 func idPath(id string) string     { return "id/" + id }
 
-func (e *Engine) role(ctx context.Context, name string) (found *role, err error) {
-	err = e.space.View(ctx, func(r barrier.Reader) (err error) {
-		found, err = load(ctx, r, name)
-		return err
-	})
-	return found, err
+func (e *Engine) role(ctx context.Context, name string) (*role, error) {
+	return engine.Look[role](ctx, e.Space, rolePath(name))
 }
 
 func load(ctx context.Context, r barrier.Reader, name string) (*role, error) {
-	entry, err := r.Get(ctx, rolePath(name))
-	if err != nil || entry == nil {
-		return nil, err
-	}
-	found := &role{}
-	if err := json.Unmarshal(entry.Value, found); err != nil {
-		return nil, fmt.Errorf("decode role: %w", err)
-	}
-	return found, nil
+	return engine.Found[role](ctx, r, rolePath(name))
 }
 
 func (r *role) save(ctx context.Context, w barrier.Writer) error {
@@ -119,21 +81,8 @@ func newID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.names(ctx, "role")
-}
-
-// names lists what is below a folder.
-func (e *Engine) names(ctx context.Context, folder string) (*engine.Response, error) {
-	var names []string
-	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		names, err = r.List(ctx, folder)
-		return err
-	})
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+func (e *Engine) list(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.Names(ctx, req, "role")
 }
 
 func (e *Engine) show(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
@@ -183,7 +132,7 @@ func (r *role) update(f *engine.Fields) (err error) {
 func (e *Engine) put(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	chosen, local := f.Text("role_id"), f.Bool("local_secret_ids", false)
-	return nil, e.space.Update(ctx, func(w barrier.Writer) error {
+	return nil, e.Space.Update(ctx, func(w barrier.Writer) error {
 		r, err := load(ctx, w, v["name"])
 		if err != nil {
 			return err
@@ -234,7 +183,7 @@ func (r *role) rename(ctx context.Context, w barrier.Writer, id string) error {
 const maxID = 512
 
 func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.space.Update(ctx, func(w barrier.Writer) error {
+	return nil, e.Space.Update(ctx, func(w barrier.Writer) error {
 		r, err := load(ctx, w, v["name"])
 		if err != nil || r == nil {
 			return err
@@ -273,7 +222,7 @@ func (e *Engine) setID(ctx context.Context, req *engine.Request, v engine.Vars) 
 
 // edit changes a role that is there.
 func (e *Engine) edit(ctx context.Context, name string, change func(barrier.Writer, *role) error) error {
-	return e.space.Update(ctx, func(w barrier.Writer) error {
+	return e.Space.Update(ctx, func(w barrier.Writer) error {
 		r, err := load(ctx, w, name)
 		if err != nil {
 			return err

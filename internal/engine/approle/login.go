@@ -50,24 +50,20 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	if err := e.lockout.Succeeded(ctx, r.UUID); err != nil {
 		return nil, err
 	}
-	n := r.Token.Token(e.mount)
-	n.Display = strings.TrimSuffix(strings.TrimPrefix(e.mount.Path, "auth/"), "/")
+	n := r.Token.Token(e.Mount)
+	n.Display = e.Display("")
 	n.Meta = map[string]string{}
 	maps.Copy(n.Meta, s.Meta)
 	n.Meta["role_name"] = r.Name
 	if len(s.TokenCIDRs) > 0 {
 		n.CIDRs = s.TokenCIDRs
 	}
-	granted, err := e.tokens.Create(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	return engine.Login(granted), nil
+	return e.Login(ctx, n)
 }
 
 // byID is the role with a role ID; nil where there is none.
 func (e *Engine) byID(ctx context.Context, id string) (found *role, err error) {
-	err = e.space.View(ctx, func(r barrier.Reader) error {
+	err = e.Space.View(ctx, func(r barrier.Reader) error {
 		found = nil
 		name, err := r.Get(ctx, idPath(id))
 		if err != nil || name == nil {
@@ -87,7 +83,7 @@ func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id str
 	}
 	path := hashed(r, id)
 	var s *secret
-	err := e.space.View(ctx, func(b barrier.Reader) (err error) {
+	err := e.Space.View(ctx, func(b barrier.Reader) (err error) {
 		s, err = loadSecret(ctx, b, path, req.Now)
 		return err
 	})
@@ -104,7 +100,7 @@ func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id str
 	case s.Uses == 0:
 		return s, nil
 	}
-	err = e.space.Update(ctx, func(w barrier.Writer) error {
+	err = e.Space.Update(ctx, func(w barrier.Writer) error {
 		if s, err = loadSecret(ctx, w, path, req.Now); err != nil {
 			return err
 		}

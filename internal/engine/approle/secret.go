@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -76,7 +75,7 @@ func (e *Engine) customSecret(ctx context.Context, req *engine.Request, v engine
 func (e *Engine) addSecret(ctx context.Context, req *engine.Request, name, id string) (*engine.Response, error) {
 	f := engine.Read(req)
 	var s *secret
-	err := e.space.Update(ctx, func(w barrier.Writer) error {
+	err := e.Space.Update(ctx, func(w barrier.Writer) error {
 		r, err := load(ctx, w, name)
 		if err != nil {
 			return err
@@ -185,13 +184,9 @@ func prefix(text string) netip.Prefix {
 func (s *secret) spent(now time.Time) bool { return !s.Expires.IsZero() && !now.Before(s.Expires) }
 
 func loadSecret(ctx context.Context, r barrier.Reader, path string, now time.Time) (*secret, error) {
-	found, err := r.Get(ctx, path)
-	if err != nil || found == nil {
+	s, err := engine.Found[secret](ctx, r, path)
+	if err != nil || s == nil {
 		return nil, err
-	}
-	s := &secret{}
-	if err := json.Unmarshal(found.Value, s); err != nil {
-		return nil, fmt.Errorf("decode secret id: %w", err)
 	}
 	if s.spent(now) {
 		return nil, nil
@@ -199,7 +194,7 @@ func loadSecret(ctx context.Context, r barrier.Reader, path string, now time.Tim
 	return s, nil
 }
 
-func (e *Engine) listSecrets(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+func (e *Engine) listSecrets(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	r, err := e.role(ctx, v["name"])
 	if err == nil && r == nil {
 		err = fault.New(fault.NotFound, "role %q does not exist", v["name"])
@@ -207,7 +202,7 @@ func (e *Engine) listSecrets(ctx context.Context, _ *engine.Request, v engine.Va
 	if err != nil {
 		return nil, err
 	}
-	return e.names(ctx, accessorsOf(r))
+	return e.Names(ctx, req, accessorsOf(r))
 }
 
 // of reads a role and the field that names one of its secret IDs.
@@ -237,7 +232,7 @@ func (e *Engine) lookup(ctx context.Context, req *engine.Request, v engine.Vars)
 
 func (e *Engine) showSecret(ctx context.Context, req *engine.Request, path string) (*engine.Response, error) {
 	var s *secret
-	err := e.space.View(ctx, func(b barrier.Reader) (err error) {
+	err := e.Space.View(ctx, func(b barrier.Reader) (err error) {
 		s, err = loadSecret(ctx, b, path, req.Now)
 		return err
 	})
@@ -274,7 +269,7 @@ func (e *Engine) destroy(ctx context.Context, req *engine.Request, v engine.Vars
 }
 
 func (e *Engine) drop(ctx context.Context, r *role, path string) error {
-	return e.space.Update(ctx, func(w barrier.Writer) error {
+	return e.Space.Update(ctx, func(w barrier.Writer) error {
 		s, err := loadSecret(ctx, w, path, time.Time{}) // also one whose time has passed
 		if err != nil || s == nil {
 			return err
@@ -293,7 +288,7 @@ func (e *Engine) byAccessor(ctx context.Context, req *engine.Request, name strin
 		return nil, "", err
 	}
 	var path string
-	err = e.space.View(ctx, func(b barrier.Reader) error {
+	err = e.Space.View(ctx, func(b barrier.Reader) error {
 		found, err := b.Get(ctx, accessorsOf(r)+"/"+accessor)
 		if found != nil {
 			path = string(found.Value)
@@ -332,12 +327,12 @@ const tidyBatch = 1000
 // tidy removes secret IDs whose time has passed. No answer depends on it.
 func (e *Engine) tidy(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	for {
-		old, err := e.space.Expired(ctx, req.Now, tidyBatch)
+		old, err := e.Space.Expired(ctx, req.Now, tidyBatch)
 		if err != nil {
 			return nil, err
 		}
 		if len(old) > 0 {
-			err = e.space.Update(ctx, func(w barrier.Writer) error {
+			err = e.Space.Update(ctx, func(w barrier.Writer) error {
 				for _, entry := range old {
 					if err := w.Delete(ctx, entry.Path); err != nil {
 						return err

@@ -6,30 +6,20 @@ package userpass
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Tokens makes the tokens of those who log in.
-type Tokens interface {
-	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
-}
-
 // Engine serves one mount.
 type Engine struct {
-	mount   engine.Mount
-	space   barrier.Space
-	tokens  Tokens
+	engine.Method
 	lockout engine.Lockout
-	router  *engine.Router
 	turns   chan struct{} // bounds the passwords being compared: each costs much
 }
 
@@ -37,42 +27,21 @@ type Engine struct {
 const compared = 4
 
 // New returns the kind of engine whose tokens are made by tokens.
-func New(tokens Tokens) engine.Kind {
+func New(tokens engine.Tokens) engine.Kind {
 	return func(m engine.Mount, space barrier.Space) engine.Engine {
-		e := &Engine{mount: m, space: space, tokens: tokens, lockout: engine.NewLockout(space.Sub("lockout")), turns: make(chan struct{}, compared)}
-		e.router = engine.Routes([]engine.Route{
-			{Path: "login/{name}", Ops: engine.Ops{Write: e.login}},
-			{Path: "users", Ops: engine.Ops{List: e.list}},
-			{Path: "users/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
-			{Path: "users/{name}/password", Ops: engine.Ops{Write: e.setPassword}},
-			{Path: "users/{name}/policies", Ops: engine.Ops{Write: e.setPolicies}},
-		})
+		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout")), turns: make(chan struct{}, compared)}
+		e.Method = engine.Method{
+			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login/*"}, Folder: "users", Kept: path,
+			Router: engine.Routes([]engine.Route{
+				{Path: "login/{name}", Ops: engine.Ops{Write: e.login}},
+				{Path: "users", Ops: engine.Ops{List: e.list}},
+				{Path: "users/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
+				{Path: "users/{name}/password", Ops: engine.Ops{Write: e.setPassword}},
+				{Path: "users/{name}/policies", Ops: engine.Ops{Write: e.setPolicies}},
+			}),
+		}
 		return e
 	}
-}
-
-// Handle implements engine.Engine.
-func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
-	return e.router.Handle(ctx, req)
-}
-
-// Special implements engine.Engine.
-func (*Engine) Special() engine.Special {
-	return engine.Special{Open: []string{"login/*"}, Pure: []string{"*"}}
-}
-
-// Exists implements engine.Engine.
-func (e *Engine) Exists(ctx context.Context, path string) (bool, error) {
-	name, ok := strings.CutPrefix(path, "users/")
-	if !ok || strings.Contains(name, "/") {
-		return true, nil
-	}
-	var u *user
-	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		u, err = load(ctx, r, name)
-		return err
-	})
-	return u != nil, err
 }
 
 // user is one account.
@@ -84,35 +53,15 @@ type user struct {
 func path(name string) string { return "user/" + strings.ToLower(name) }
 
 func load(ctx context.Context, r barrier.Reader, name string) (*user, error) {
-	found, err := r.Get(ctx, path(name))
-	if err != nil || found == nil {
-		return nil, err
-	}
-	u := &user{}
-	if err := json.Unmarshal(found.Value, u); err != nil {
-		return nil, fmt.Errorf("decode user: %w", err)
-	}
-	return u, nil
+	return engine.Found[user](ctx, r, path(name))
 }
 
-func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	var names []string
-	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		names, err = r.List(ctx, "user")
-		return err
-	})
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+func (e *Engine) list(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.Names(ctx, req, "user")
 }
 
 func (e *Engine) show(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	var u *user
-	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		u, err = load(ctx, r, v["name"])
-		return err
-	})
+	u, err := engine.Look[user](ctx, e.Space, path(v["name"]))
 	if err != nil || u == nil {
 		return nil, err
 	}
@@ -140,7 +89,7 @@ func (e *Engine) put(ctx context.Context, req *engine.Request, v engine.Vars) (*
 }
 
 func (e *Engine) edit(ctx context.Context, name string, create bool, change func(*user) error) error {
-	return e.space.Update(ctx, func(w barrier.Writer) error {
+	return e.Space.Update(ctx, func(w barrier.Writer) error {
 		u, err := load(ctx, w, name)
 		if err != nil {
 			return err
@@ -229,7 +178,7 @@ func (e *Engine) setPolicies(ctx context.Context, req *engine.Request, v engine.
 }
 
 func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, path(v["name"])) })
+	return nil, e.Remove(ctx, path(v["name"]))
 }
 
 // nobody is compared with where there is no such user, so that the time it takes
@@ -247,11 +196,7 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 	case password == "":
 		return nil, fault.New(fault.Invalid, "missing password")
 	}
-	var u *user
-	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		u, err = load(ctx, r, name)
-		return err
-	})
+	u, err := engine.Look[user](ctx, e.Space, path(name))
 	if err == nil && u != nil {
 		err = e.lockout.Check(ctx, name)
 	}
@@ -272,14 +217,10 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 	if err := e.lockout.Succeeded(ctx, name); err != nil {
 		return nil, err
 	}
-	n := u.Role.Token(e.mount)
-	n.Display, n.Meta = strings.TrimSuffix(strings.TrimPrefix(e.mount.Path, "auth/"), "/")+"-"+name, map[string]string{"username": name}
+	n := u.Role.Token(e.Mount)
+	n.Display, n.Meta = e.Display(name), map[string]string{"username": name}
 	n.Path += "/" + name
-	granted, err := e.tokens.Create(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	return engine.Login(granted), nil
+	return e.Login(ctx, n)
 }
 
 // compare is errLogin where the password is not the user's; it takes as long where
