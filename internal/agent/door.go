@@ -199,7 +199,7 @@ var statusOf = map[fault.Kind]int{
 	fault.Invalid: http.StatusBadRequest, fault.NotFound: http.StatusNotFound, fault.Conflict: http.StatusConflict,
 	fault.Denied: http.StatusForbidden, fault.Refused: http.StatusForbidden, fault.Sealed: http.StatusServiceUnavailable,
 	fault.Unavailable: http.StatusServiceUnavailable, fault.TooLarge: http.StatusRequestEntityTooLarge,
-	fault.Unsupported: http.StatusNotImplemented,
+	fault.Unsupported: http.StatusNotImplemented, fault.Limited: http.StatusTooManyRequests,
 }
 
 func writeProblem(w http.ResponseWriter, err error) {

@@ -114,7 +114,7 @@ func remote(r *http.Request) string {
 // statuses maps kinds of error to HTTP.
 var statuses = map[fault.Kind]int{
 	fault.Internal: 500, fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409, fault.Denied: 403, fault.Refused: 403,
-	fault.Sealed: 503, fault.Unavailable: 503, fault.TooLarge: 413, fault.Unsupported: 405,
+	fault.Sealed: 503, fault.Unavailable: 503, fault.TooLarge: 413, fault.Unsupported: 405, fault.Limited: 429,
 }
 
 // problem is an error as callers get it: RFC 9457, with our own members.

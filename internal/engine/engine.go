@@ -77,11 +77,7 @@ type Special struct {
 	Sealed    []string // also served while sealed
 	Streaming []string // the body is passed on unread
 	Pure      []string // reads and lists here change nothing: one audit record is enough
-}
-
-// Keys is the answer to a list.
-type Keys struct {
-	Keys []string `json:"keys"`
+	Routes    []Route  // what can be reached, for help and OpenAPI; nil: nobody is told
 }
 
 // Wrappable reports whether an answer may be kept for later: it says something,

@@ -34,12 +34,13 @@ const (
 	Unavailable             // a part we need does not answer; try again
 	TooLarge                // the input is over a limit
 	Unsupported             // understood, but not offered here (wrong verb, wrong type)
+	Limited                 // too many requests: wait, then try again
 )
 
 var names = map[Kind]string{
 	Internal: "internal", Invalid: "invalid", NotFound: "not_found", Conflict: "conflict",
 	Denied: "denied", Refused: "refused", Sealed: "sealed", Unavailable: "unavailable",
-	TooLarge: "too_large", Unsupported: "unsupported",
+	TooLarge: "too_large", Unsupported: "unsupported", Limited: "limited",
 }
 
 // String returns the kind's stable name, as used in JSON.

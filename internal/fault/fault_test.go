@@ -49,7 +49,7 @@ func TestContextEndsAreUnavailable(t *testing.T) {
 }
 
 func TestNamesRoundTrip(t *testing.T) {
-	for k := fault.Internal; k <= fault.Unsupported; k++ {
+	for k := fault.Internal; k <= fault.Limited; k++ {
 		if fault.KindNamed(k.String()) != k {
 			t.Errorf("kind %d does not survive its name %q", k, k)
 		}

@@ -50,7 +50,7 @@ type Barrier interface {
 	Sealed() bool
 }
 
-// Options are the parts a Gate is made of. All are needed.
+// Options are the parts a Gate is made of. All are needed but Quotas.
 type Options struct {
 	Barrier  Barrier
 	Mounts   *engine.Mounts
@@ -58,6 +58,7 @@ type Options struct {
 	Policies Policies
 	Leases   Leases
 	Wrapping *engine.Wrapping
+	Quotas   *engine.Quotas // nil: nobody is limited
 	Audit    audit.Log
 	Now      func() time.Time // the store's clock
 	Logger   *slog.Logger
@@ -134,6 +135,7 @@ func (g *Gate) Handle(ctx context.Context, req *Request) (*Response, error) {
 func (g *Gate) steps(ctx context.Context, w *walk) error {
 	for _, step := range [...]func(context.Context, *walk) error{
 		g.route,    // which engine serves the path? while sealed: may it?
+		g.limit,    // does this client ask too often?
 		g.identify, // whose token is it?
 		g.decide,   // do the token's policies allow this?
 		g.announce, // a change is in the audit log before it happens
@@ -172,7 +174,7 @@ func (g *Gate) route(ctx context.Context, w *walk) (err error) {
 		special := &w.slot.Special
 		always = engine.MatchPath(special.Sealed, w.below)
 		w.open = engine.MatchPath(special.Open, w.below)
-		w.pure = w.reads() && engine.MatchPath(special.Pure, w.below)
+		w.pure = w.op == engine.Help || w.reads() && engine.MatchPath(special.Pure, w.below)
 		w.quiet = always && w.open && w.pure
 	}
 	if !always && g.o.Barrier.Sealed() {
@@ -181,7 +183,21 @@ func (g *Gate) route(ctx context.Context, w *walk) (err error) {
 	return nil
 }
 
-func (w *walk) reads() bool { return w.op == policy.Read || w.op == policy.List }
+// limit asks the quotas, which while sealed nobody can know.
+func (g *Gate) limit(ctx context.Context, w *walk) error {
+	if g.o.Quotas == nil || g.o.Barrier.Sealed() {
+		return nil
+	}
+	mount := ""
+	if w.slot != nil {
+		mount = w.slot.Mount.Path
+	}
+	return sealedOr(g.o.Quotas.Allow(ctx, mount, w.Path, w.Remote, w.now))
+}
+
+func (w *walk) reads() bool {
+	return w.op == policy.Read || w.op == policy.List || w.op == policy.Scan || w.op == engine.Help
+}
 
 // identify finds out who is asking. While sealed nobody can be known; then
 // evidence is shown to those who prove that they hold one of our tokens.
@@ -233,6 +249,10 @@ func (g *Gate) decide(ctx context.Context, w *walk) error {
 func (g *Gate) judge(ctx context.Context, w *walk, set policy.Set) error {
 	q := policy.Query{Path: w.Path, Need: w.op, Fields: w.Data, WrapTTL: w.WrapTTL}
 	q.Sudo = w.slot != nil && engine.MatchPath(w.slot.Special.Sudo, w.below)
+	if w.op == engine.Help {
+		w.decision = policy.Decision{Allowed: true, Reason: "help is for everybody"}
+		return nil
+	}
 	w.decision = set.Decide(q)
 	if w.op != policy.Update || w.slot == nil {
 		return nil
@@ -253,11 +273,19 @@ func (g *Gate) judge(ctx context.Context, w *walk, set policy.Set) error {
 // serve lets the engine answer.
 func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	w.served = true
-	w.answer, err = w.slot.Engine.Handle(ctx, &engine.Request{
+	req := &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
 		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
-	})
+	}
+	if w.op == engine.Help {
+		w.answer, err = engine.Explain(w.slot, w.below)
+		return err
+	}
+	w.answer, err = w.slot.Engine.Handle(ctx, req)
+	if err == nil && (w.op == policy.List || w.op == policy.Scan) {
+		w.answer, err = engine.Page(req, w.answer)
+	}
 	return sealedOr(err)
 }
 

@@ -117,6 +117,15 @@ func formFields(raw []byte) (map[string]json.RawMessage, error) {
 	return queryFields(values), nil
 }
 
+// readQuery is the fields of a read: its query, without what only says how to read.
+func readQuery(query map[string][]string) map[string]json.RawMessage {
+	fields := queryFields(query)
+	for _, name := range []string{"list", "scan", "help"} {
+		delete(fields, name)
+	}
+	return fields
+}
+
 // queryFields turns a query's or a form's values into JSON strings.
 func queryFields(values map[string][]string) map[string]json.RawMessage {
 	if len(values) == 0 {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,8 +90,8 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		return nil, err
 	}
 	switch {
-	case req.Op == policy.Read || req.Op == policy.List || req.Op == policy.Scan:
-		req.Data = queryFields(req.Query)
+	case req.Op == policy.Read || req.Op == policy.List || req.Op == policy.Scan || req.Op == engine.Help:
+		req.Data = readQuery(req.Query)
 	case h.gate.Streams(r.Context(), path):
 		req.Body = http.MaxBytesReader(w, r.Body, h.o.MaxBody)
 	default:
@@ -106,8 +107,10 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 func operation(r *http.Request, query map[string][]string) (policy.Capability, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		list, scan := isTrue(query["list"]), isTrue(query["scan"])
+		list, scan, help := isTrue(query["list"]), isTrue(query["scan"]), isTrue(query["help"])
 		switch {
+		case help:
+			return engine.Help, nil
 		case list && scan:
 			return "", fault.New(fault.Invalid, "list and scan cannot be asked for together")
 		case list:
@@ -121,11 +124,14 @@ func operation(r *http.Request, query map[string][]string) (policy.Capability, e
 	case "SCAN":
 		return policy.Scan, nil
 	case http.MethodPut, http.MethodPost:
-		if strings.HasSuffix(r.URL.Path, "/") && !strings.HasPrefix(r.URL.Path, "/v1/sys/") {
-			return "", fault.New(fault.Invalid, "cannot write to a path ending in '/'")
+		if strings.HasSuffix(r.URL.Path, "/") {
+			return "", errFolder
 		}
 		return policy.Update, nil
 	case http.MethodPatch:
+		if strings.HasSuffix(r.URL.Path, "/") {
+			return "", errFolder
+		}
 		return policy.Patch, nil
 	case http.MethodDelete:
 		return policy.Delete, nil
@@ -133,8 +139,14 @@ func operation(r *http.Request, query map[string][]string) (policy.Capability, e
 	return "", fault.New(fault.Unsupported, "unsupported operation")
 }
 
+var errFolder = fault.New(fault.Invalid, "cannot write to a path ending in '/'")
+
 func isTrue(values []string) bool {
-	return len(values) > 0 && (values[0] == "true" || values[0] == "1")
+	if len(values) == 0 {
+		return false
+	}
+	yes, err := strconv.ParseBool(values[0])
+	return err == nil && yes
 }
 
 // token is the caller's token: X-Vault-Token, else a Bearer authorization.
@@ -170,7 +182,10 @@ func wrapTTL(r *http.Request) (time.Duration, error) {
 }
 
 // rootOnly are the paths that refuse a namespace even where it is the root's.
-var rootOnly = []string{"sys/init", "sys/seal", "sys/unseal", "sys/health", "sys/metrics", "sys/rekey/*", "sys/storage/raft/*"}
+var rootOnly = []string{
+	"sys/init", "sys/seal", "sys/unseal", "sys/health", "sys/metrics", "sys/rekey/*", "sys/rekey-recovery-key/*",
+	"sys/generate-root/*", "sys/storage/raft/*",
+}
 
 // checkNamespace lets only the root namespace pass: there is no other.
 func checkNamespace(r *http.Request, path string) error {
@@ -256,7 +271,7 @@ func nothing(w http.ResponseWriter, op policy.Capability) error {
 // statuses maps the kinds of error to HTTP.
 var statuses = map[fault.Kind]int{
 	fault.Invalid: 400, fault.Conflict: 400, fault.Denied: 403, fault.Refused: 403, fault.NotFound: 404,
-	fault.Unsupported: 405, fault.TooLarge: 413, fault.Sealed: 503, fault.Unavailable: 503, fault.Internal: 500,
+	fault.Unsupported: 405, fault.TooLarge: 413, fault.Limited: 429, fault.Sealed: 503, fault.Unavailable: 503, fault.Internal: 500,
 }
 
 // fail answers an error. What nobody classified goes to the log, not outside.

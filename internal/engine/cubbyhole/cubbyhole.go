@@ -23,7 +23,13 @@ type Engine struct{ space barrier.Space }
 func New(space barrier.Space) *Engine { return &Engine{space: space} }
 
 // Special implements engine.Engine.
-func (*Engine) Special() engine.Special { return engine.Special{Pure: []string{"*"}} }
+func (*Engine) Special() engine.Special {
+	any := func(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) { return nil, nil }
+	return engine.Special{Pure: []string{"*"}, Routes: []engine.Route{{ // for help alone
+		Path: "{path...}", Takes: "*", Help: "What the token keeps for itself; gone with it.",
+		Ops: engine.Ops{Read: any, List: any, Scan: any, Write: any, Delete: any},
+	}}}
+}
 
 // Exists implements engine.Engine: the drawer is not known here, so every write
 // is an update.
@@ -40,11 +46,14 @@ const maxKey = 900
 // Handle implements engine.Engine.
 func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
 	if req.Subject == nil || req.Subject.Accessor == "" {
-		return nil, fault.New(fault.Denied, "permission denied")
+		return nil, fault.New(fault.Invalid, "cubbyhole operations are only supported by \"service\" type tokens")
 	}
 	at := req.Subject.Accessor + "/" + req.Path
-	if req.Op == policy.List {
-		return e.list(ctx, strings.TrimSuffix(at, "/"))
+	switch req.Op {
+	case policy.List:
+		return e.list(ctx, strings.TrimSuffix(at, "/"), listed)
+	case policy.Scan:
+		return e.list(ctx, strings.TrimSuffix(at, "/"), engine.Below)
 	}
 	if req.Path == "" || strings.HasSuffix(req.Path, "/") || len(req.Path) > maxKey {
 		return nil, fault.New(fault.Invalid, "a cubbyhole's key has 1 to %d bytes and no slash at its end", maxKey)
@@ -83,14 +92,15 @@ func (e *Engine) write(ctx context.Context, at string, data map[string]json.RawM
 	})
 }
 
-func (e *Engine) list(ctx context.Context, dir string) (*engine.Response, error) {
-	var names []string
+func listed(ctx context.Context, r barrier.Reader, dir string) ([]string, error) {
+	return r.List(ctx, dir)
+}
+
+func (e *Engine) list(ctx context.Context, dir string, names func(context.Context, barrier.Reader, string) ([]string, error)) (*engine.Response, error) {
+	var found []string
 	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		names, err = r.List(ctx, dir)
+		found, err = names(ctx, r, dir)
 		return err
 	})
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+	return engine.Listing(found, err)
 }

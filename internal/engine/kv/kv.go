@@ -36,8 +36,10 @@ func newRecord(now time.Time) *record {
 	return &record{id: hex.EncodeToString(id), created: now, updated: now}
 }
 
-// pure says that no read or list below these mounts changes anything.
-var pure = engine.Special{Pure: []string{"*"}}
+// special says that no read or list below these mounts changes anything.
+func special(routes []engine.Route) engine.Special {
+	return engine.Special{Pure: []string{"*"}, Routes: routes}
+}
 
 // v1 keeps one value per key.
 type v1 struct {
@@ -46,7 +48,13 @@ type v1 struct {
 }
 
 // Special implements engine.Engine.
-func (*v1) Special() engine.Special { return pure }
+func (*v1) Special() engine.Special {
+	any := func(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) { return nil, nil }
+	return special([]engine.Route{{ // for help alone: Handle does not route
+		Path: "{path...}", Takes: "*", Help: "A secret: the fields that were put, as they were put.",
+		Ops: engine.Ops{Read: any, List: any, Scan: any, Write: any, Delete: any},
+	}})
+}
 
 // Exists implements engine.Engine.
 func (e *v1) Exists(ctx context.Context, path string) (bool, error) {
@@ -72,6 +80,8 @@ func (e *v1) Handle(ctx context.Context, req *engine.Request) (*engine.Response,
 		return e.read(ctx, req)
 	case policy.List:
 		return list(ctx, e.space, req.Path)
+	case policy.Scan:
+		return scan(ctx, e.space, req.Path)
 	case policy.Create, policy.Update:
 		return nil, e.write(ctx, req)
 	case policy.Delete:
@@ -142,10 +152,17 @@ func list(ctx context.Context, space barrier.Space, dir string) (*engine.Respons
 		names, err = r.List(ctx, strings.TrimSuffix(keyAt(dir), "/"))
 		return err
 	})
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return &engine.Response{Data: engine.Keys{Keys: names}}, nil
+	return engine.Listing(names, err)
+}
+
+// scan answers the names at any depth below a folder; nothing there is nil.
+func scan(ctx context.Context, space barrier.Space, dir string) (*engine.Response, error) {
+	var names []string
+	err := space.View(ctx, func(r barrier.Reader) (err error) {
+		names, err = engine.Below(ctx, r, strings.TrimSuffix(keyAt(dir), "/"))
+		return err
+	})
+	return engine.Listing(names, err)
 }
 
 // forget removes a key with all its versions.
@@ -168,7 +185,7 @@ const maxKey = 900
 func checkKey(req *engine.Request) (done bool, err error) {
 	folder := req.Path == "" || strings.HasSuffix(req.Path, "/")
 	switch {
-	case req.Op == policy.List:
+	case req.Op == policy.List || req.Op == policy.Scan:
 		return false, nil
 	case len(req.Path) > maxKey:
 		return false, fault.New(fault.Invalid, "the key's name is over %d bytes", maxKey)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -37,6 +38,7 @@ func (e *v2) readConfig(ctx context.Context, _ *engine.Request, _ engine.Vars) (
 	}
 	return &engine.Response{Data: map[string]any{
 		"max_versions": cfg.MaxVersions, "cas_required": cfg.CASRequired, "delete_version_after": cfg.DeleteAfter.String(),
+		"metadata_cas_required": cfg.MetaCASRequired,
 	}}, nil
 }
 
@@ -63,6 +65,8 @@ type settings struct {
 	MaxVersions int           `json:"max_versions"`
 	CASRequired bool          `json:"cas_required"`
 	DeleteAfter time.Duration `json:"delete_after"`
+
+	MetaCASRequired bool `json:"metadata_cas_required,omitempty"`
 }
 
 // maxMaxVersions bounds the size of a record.
@@ -72,6 +76,7 @@ const maxMaxVersions = 10000
 func (s *settings) read(f *engine.Fields) error {
 	s.MaxVersions = f.Int("max_versions", s.MaxVersions)
 	s.CASRequired = f.Bool("cas_required", s.CASRequired)
+	s.MetaCASRequired = f.Bool("metadata_cas_required", s.MetaCASRequired)
 	if f.Has("delete_version_after") {
 		// "-1s" is how clients switch it off.
 		if text := f.Text("delete_version_after"); len(text) > 0 && text[0] == '-' {
@@ -89,16 +94,23 @@ func (s *settings) read(f *engine.Fields) error {
 func (e *v2) readMeta(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	var rec *record
 	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
-		rec, err = load(ctx, r, v["key"])
+		rec, err = load(ctx, r, v["path"])
 		return err
 	})
 	if err != nil || rec == nil {
 		return nil, err
 	}
-	b := []byte(`{"cas_required":`)
+	return &engine.Response{Data: json.RawMessage(rec.appendMeta(nil))}, nil
+}
+
+// appendMeta writes all that is told about a key.
+func (rec *record) appendMeta(b []byte) []byte {
+	b = append(b, `{"cas_required":`...)
 	b = strconv.AppendBool(b, rec.CASRequired)
 	b = append(b, `,"created_time":`...)
 	b = appendTime(b, rec.created)
+	b = append(b, `,"current_metadata_version":`...)
+	b = strconv.AppendInt(b, int64(rec.metaVersion), 10)
 	b = append(b, `,"current_version":`...)
 	b = strconv.AppendInt(b, int64(rec.current), 10)
 	b = append(b, `,"custom_metadata":`...)
@@ -106,6 +118,8 @@ func (e *v2) readMeta(ctx context.Context, _ *engine.Request, v engine.Vars) (*e
 	b = append(append(b, `,"delete_version_after":"`...), rec.DeleteAfter.String()...)
 	b = append(b, `","max_versions":`...)
 	b = strconv.AppendInt(b, int64(rec.MaxVersions), 10)
+	b = append(b, `,"metadata_cas_required":`...)
+	b = strconv.AppendBool(b, rec.MetaCASRequired)
 	b = append(b, `,"oldest_version":`...)
 	b = strconv.AppendInt(b, int64(rec.oldest()), 10)
 	b = append(b, `,"updated_time":`...)
@@ -117,7 +131,48 @@ func (e *v2) readMeta(ctx context.Context, _ *engine.Request, v engine.Vars) (*e
 		}
 		b = appendVersion(b, &rec.versions[i])
 	}
-	return &engine.Response{Data: json.RawMessage(append(b, "}}"...))}, nil
+	return append(b, "}}"...)
+}
+
+func (e *v2) listDetailed(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	return e.detailed(ctx, v["path"], listed)
+}
+
+func (e *v2) scanDetailed(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	return e.detailed(ctx, v["path"], engine.Below)
+}
+
+func listed(ctx context.Context, r barrier.Reader, dir string) ([]string, error) {
+	return r.List(ctx, dir)
+}
+
+// detailed answers names with each key's metadata.
+func (e *v2) detailed(ctx context.Context, dir string, names func(context.Context, barrier.Reader, string) ([]string, error)) (*engine.Response, error) {
+	dir = strings.Trim(dir, "/")
+	var found engine.Keys
+	err := e.space.View(ctx, func(r barrier.Reader) (err error) {
+		found.Info = map[string]any{}
+		if found.Keys, err = names(ctx, r, strings.TrimSuffix(keyAt(dir), "/")); err != nil {
+			return err
+		}
+		for _, name := range found.Keys {
+			if strings.HasSuffix(name, "/") {
+				continue
+			}
+			rec, err := load(ctx, r, strings.TrimPrefix(dir+"/"+name, "/"))
+			if err != nil {
+				return err
+			}
+			if rec != nil {
+				found.Info[name] = json.RawMessage(rec.appendMeta(nil))
+			}
+		}
+		return nil
+	})
+	if err != nil || len(found.Keys) == 0 {
+		return nil, err
+	}
+	return &engine.Response{Data: found}, nil
 }
 
 func appendVersion(b []byte, v *version) []byte {
@@ -134,13 +189,24 @@ func appendVersion(b []byte, v *version) []byte {
 
 func (e *v2) writeMeta(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	custom := f.Map("custom_metadata")
-	return nil, e.change(ctx, v["key"], func(_ barrier.Writer, rec *record) (*record, error) {
+	custom, err := customFields(f)
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.change(ctx, v["path"], func(w barrier.Writer, rec *record) (*record, error) {
 		if rec == nil {
 			rec = newRecord(req.Now)
 		}
+		if err := checkMetaCAS(ctx, w, f, rec); err != nil {
+			return nil, err
+		}
 		if f.Has("custom_metadata") {
-			rec.custom = custom
+			rec.custom = map[string]string{}
+			for name, value := range custom {
+				if value != nil {
+					rec.custom[name] = *value
+				}
+			}
 		}
 		return rec, rec.tune(f, req.Now)
 	})
@@ -148,27 +214,26 @@ func (e *v2) writeMeta(ctx context.Context, req *engine.Request, v engine.Vars) 
 
 func (e *v2) patchMeta(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	changes := map[string]json.RawMessage{}
-	if f.Has("custom_metadata") && json.Unmarshal(f.Raw("custom_metadata"), &changes) != nil {
-		return nil, fault.New(fault.Invalid, "custom_metadata must be an object with texts")
+	changes, err := customFields(f)
+	if err != nil {
+		return nil, err
 	}
-	values := engine.Read(&engine.Request{Data: changes})
-	return nil, e.change(ctx, v["key"], func(_ barrier.Writer, rec *record) (*record, error) {
+	return nil, e.change(ctx, v["path"], func(w barrier.Writer, rec *record) (*record, error) {
 		if rec == nil {
 			return nil, fault.New(fault.NotFound, "there is no such key")
 		}
-		for name := range changes {
-			if !values.Has(name) {
+		if err := checkMetaCAS(ctx, w, f, rec); err != nil {
+			return nil, err
+		}
+		for name, value := range changes {
+			if value == nil {
 				delete(rec.custom, name)
 				continue
 			}
 			if rec.custom == nil {
 				rec.custom = map[string]string{}
 			}
-			rec.custom[name] = values.Text(name)
-		}
-		if values.Err() != nil {
-			return nil, values.Err()
+			rec.custom[name] = *value
 		}
 		return rec, rec.tune(f, req.Now)
 	})
@@ -180,8 +245,42 @@ func (r *record) tune(f *engine.Fields, now time.Time) error {
 		return err
 	}
 	r.updated = now
+	r.metaVersion++
 	return checkCustom(r.custom)
 }
+
+// customFields reads custom metadata: texts, or null for what shall go.
+func customFields(f *engine.Fields) (custom map[string]*string, err error) {
+	if f.Has("custom_metadata") && json.Unmarshal(f.Raw("custom_metadata"), &custom) != nil {
+		return nil, fault.New(fault.Invalid, "custom_metadata must be an object with texts")
+	}
+	return custom, nil
+}
+
+// checkMetaCAS compares the version of the metadata that the writer believes to be
+// there; 0 says that there is none yet.
+func checkMetaCAS(ctx context.Context, r barrier.Reader, f *engine.Fields, rec *record) error {
+	cas := f.Int("metadata_cas", -1)
+	if f.Err() != nil {
+		return f.Err()
+	}
+	if cas >= 0 && cas != rec.metaVersion {
+		return fault.New(fault.Invalid, "metadata check-and-set parameter does not match the current version")
+	}
+	if cas >= 0 || rec.MetaCASRequired {
+		if cas < 0 {
+			return errMetaCAS
+		}
+		return nil
+	}
+	cfg, err := loadConfig(ctx, r)
+	if err == nil && cfg.MetaCASRequired {
+		err = errMetaCAS
+	}
+	return err
+}
+
+var errMetaCAS = fault.New(fault.Invalid, "metadata check-and-set parameter required for this call")
 
 // The limits of custom metadata.
 const (

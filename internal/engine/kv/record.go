@@ -27,6 +27,8 @@ type record struct {
 	settings // the key's own
 	custom   map[string]string
 	versions []version // ascending
+
+	metaVersion int // how often the metadata was written
 }
 
 // version is one version of a key.
@@ -149,7 +151,10 @@ func (r *record) erase(ctx context.Context, w barrier.Writer, v *version) error 
 
 // The record's form in the store: a format byte, then each field in order,
 // numbers as varints and texts with their length before them.
-const recordFormat = 1
+const (
+	recordFormat = 2
+	oldFormat    = 1 // without metaVersion and MetaCASRequired at its end
+)
 
 func (r *record) encode() []byte {
 	b := make([]byte, 0, 128+40*len(r.versions)+len(r.id))
@@ -174,12 +179,13 @@ func (r *record) encode() []byte {
 		b = appendBool(b, v.inline)
 		b = appendText(b, string(v.data))
 	}
-	return b
+	b = binary.AppendVarint(b, int64(r.metaVersion))
+	return appendBool(b, r.MetaCASRequired)
 }
 
 func decode(b []byte) (*record, error) {
 	d := decoder{rest: b}
-	if len(b) == 0 || b[0] != recordFormat {
+	if len(b) == 0 || b[0] != recordFormat && b[0] != oldFormat {
 		return nil, fault.New(fault.Internal, "read key: unknown format")
 	}
 	d.rest = b[1:]
@@ -201,6 +207,9 @@ func decode(b []byte) (*record, error) {
 				destroyed: d.bool(), inline: d.bool(), data: d.text(),
 			})
 		}
+	}
+	if b[0] != oldFormat {
+		r.metaVersion, r.MetaCASRequired = d.int(), d.bool()
 	}
 	if d.bad || len(d.rest) != 0 {
 		return nil, fault.New(fault.Internal, "read key: broken record")

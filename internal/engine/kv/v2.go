@@ -25,21 +25,34 @@ type v2 struct {
 
 func newV2(space barrier.Space) *v2 {
 	e := &v2{space: space}
+	const settings = "max_versions:integer cas_required:boolean delete_version_after:duration metadata_cas_required:boolean"
+	const versions = "versions:list"
 	e.routes = engine.Routes([]engine.Route{
-		{Path: "config", Ops: engine.Ops{Read: e.readConfig, Write: e.writeConfig}},
-		{Path: "data/{key...}", Ops: engine.Ops{Read: e.read, Write: e.write, Patch: e.patch, Delete: e.deleteNewest}},
-		{Path: "metadata/", Ops: engine.Ops{List: e.list}},
-		{Path: "metadata/{key...}", Ops: engine.Ops{Read: e.readMeta, List: e.list, Write: e.writeMeta, Patch: e.patchMeta, Delete: e.forget}},
-		{Path: "subkeys/{key...}", Ops: engine.Ops{Read: e.subkeys}},
-		{Path: "delete/{key...}", Ops: engine.Ops{Write: e.deleteVersions}},
-		{Path: "undelete/{key...}", Ops: engine.Ops{Write: e.undelete}},
-		{Path: "destroy/{key...}", Ops: engine.Ops{Write: e.destroy}},
+		{
+			Path: "config", Help: "What the mount sets for all its keys.", Takes: settings,
+			Ops: engine.Ops{Read: e.readConfig, Write: e.writeConfig},
+		},
+		{
+			Path: "data/{path...}", Help: "A secret: read a version, put or patch a new one, delete the newest.", Takes: "data:map options:map version:integer",
+			Ops: engine.Ops{Read: e.read, Write: e.write, Patch: e.patch, Delete: e.deleteNewest},
+		},
+		{Path: "metadata/", Help: "The names of secrets.", Ops: engine.Ops{List: e.list, Scan: e.scan}},
+		{
+			Path: "metadata/{path...}", Help: "A key's versions and settings, or the names in a folder.", Takes: settings + " custom_metadata:map metadata_cas:integer",
+			Ops: engine.Ops{Read: e.readMeta, List: e.list, Scan: e.scan, Write: e.writeMeta, Patch: e.patchMeta, Delete: e.forget},
+		},
+		{Path: "detailed-metadata/", Help: "The names of secrets with what is known of each.", Ops: engine.Ops{List: e.listDetailed, Scan: e.scanDetailed}},
+		{Path: "detailed-metadata/{path...}", Help: "The names in a folder with what is known of each.", Ops: engine.Ops{List: e.listDetailed, Scan: e.scanDetailed}},
+		{Path: "subkeys/{path...}", Help: "A secret's fields without their values.", Takes: "version:integer depth:integer", Ops: engine.Ops{Read: e.subkeys}},
+		{Path: "delete/{path...}", Help: "Deletes versions; they can be undeleted.", Takes: versions, Ops: engine.Ops{Write: e.deleteVersions}},
+		{Path: "undelete/{path...}", Help: "Brings deleted versions back.", Takes: versions, Ops: engine.Ops{Write: e.undelete}},
+		{Path: "destroy/{path...}", Help: "Removes versions for good.", Takes: versions, Ops: engine.Ops{Write: e.destroy}},
 	})
 	return e
 }
 
 // Special implements engine.Engine.
-func (*v2) Special() engine.Special { return pure }
+func (e *v2) Special() engine.Special { return special(e.routes.All()) }
 
 // Exists implements engine.Engine.
 func (e *v2) Exists(ctx context.Context, path string) (bool, error) {
@@ -102,7 +115,7 @@ func (e *v2) fetch(ctx context.Context, req *engine.Request, key string) (*recor
 }
 
 func (e *v2) read(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	rec, found, data, err := e.fetch(ctx, req, v["key"])
+	rec, found, data, err := e.fetch(ctx, req, v["path"])
 	if err != nil || found == nil {
 		return nil, err
 	}
@@ -115,7 +128,7 @@ func (e *v2) subkeys(ctx context.Context, req *engine.Request, v engine.Vars) (*
 	if f.Err() != nil || depth < 0 {
 		return nil, fault.New(fault.Invalid, "depth must be a whole number from 0")
 	}
-	rec, found, data, err := e.fetch(ctx, req, v["key"])
+	rec, found, data, err := e.fetch(ctx, req, v["path"])
 	if err != nil || found == nil {
 		return nil, err
 	}
@@ -145,7 +158,7 @@ func (e *v2) write(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 	if err != nil {
 		return nil, err
 	}
-	return e.put(ctx, req, v["key"], func(_ barrier.Writer, _ *record) (json.RawMessage, error) { return data, nil })
+	return e.put(ctx, req, v["path"], func(_ barrier.Writer, _ *record) (json.RawMessage, error) { return data, nil })
 }
 
 var errNothingToPatch = errors.New("nothing to patch")
@@ -155,7 +168,7 @@ func (e *v2) patch(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 	if err != nil {
 		return nil, err
 	}
-	resp, err := e.put(ctx, req, v["key"], func(w barrier.Writer, rec *record) (json.RawMessage, error) {
+	resp, err := e.put(ctx, req, v["path"], func(w barrier.Writer, rec *record) (json.RawMessage, error) {
 		last := rec.find(0)
 		if last == nil || last.gone(req.Now) {
 			return nil, errNothingToPatch
@@ -234,7 +247,7 @@ func checkCAS(cas int, rec *record, cfg config) error {
 }
 
 func (e *v2) deleteNewest(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.change(ctx, v["key"], func(_ barrier.Writer, rec *record) (*record, error) {
+	return nil, e.change(ctx, v["path"], func(_ barrier.Writer, rec *record) (*record, error) {
 		if rec == nil {
 			return nil, nil
 		}
@@ -248,7 +261,7 @@ func (e *v2) deleteNewest(ctx context.Context, req *engine.Request, v engine.Var
 }
 
 func (e *v2) deleteVersions(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return e.each(ctx, req, v["key"], func(_ barrier.Writer, _ *record, v *version) error {
+	return e.each(ctx, req, v["path"], func(_ barrier.Writer, _ *record, v *version) error {
 		if !v.gone(req.Now) {
 			v.deleted = req.Now
 		}
@@ -257,7 +270,7 @@ func (e *v2) deleteVersions(ctx context.Context, req *engine.Request, v engine.V
 }
 
 func (e *v2) undelete(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return e.each(ctx, req, v["key"], func(w barrier.Writer, rec *record, v *version) error {
+	return e.each(ctx, req, v["path"], func(w barrier.Writer, rec *record, v *version) error {
 		if v.destroyed || v.deleted.IsZero() {
 			return nil
 		}
@@ -268,7 +281,7 @@ func (e *v2) undelete(ctx context.Context, req *engine.Request, v engine.Vars) (
 }
 
 func (e *v2) destroy(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return e.each(ctx, req, v["key"], func(w barrier.Writer, rec *record, v *version) error {
+	return e.each(ctx, req, v["path"], func(w barrier.Writer, rec *record, v *version) error {
 		if v.destroyed {
 			return nil
 		}
@@ -317,11 +330,15 @@ func (e *v2) each(ctx context.Context, req *engine.Request, key string, fn func(
 }
 
 func (e *v2) list(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return list(ctx, e.space, v["key"])
+	return list(ctx, e.space, v["path"])
+}
+
+func (e *v2) scan(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	return scan(ctx, e.space, v["path"])
 }
 
 func (e *v2) forget(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.space.Update(ctx, func(w barrier.Writer) error { return forget(ctx, w, v["key"]) })
+	return nil, e.space.Update(ctx, func(w barrier.Writer) error { return forget(ctx, w, v["path"]) })
 }
 
 // config is what a mount sets for all its keys.

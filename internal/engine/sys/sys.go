@@ -90,8 +90,9 @@ func New(o Options) *Engine {
 }
 
 // Special implements engine.Engine.
-func (*Engine) Special() engine.Special {
+func (e *Engine) Special() engine.Special {
 	return engine.Special{
+		Routes: e.routes.All(),
 		Open: []string{
 			"init", "seal-status", "unseal", "health", "leader",
 			"wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*",
