@@ -14,14 +14,9 @@ import (
 // sorted. It is for ecosystems of some thousands.
 func (x *Index) Names(ctx context.Context, ecosystem string) ([]string, error) {
 	var names []string
-	err := x.st.View(ctx, func(tx store.Tx) error {
-		names = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var name string
-			err := r.Scan(&name)
-			names = append(names, name)
-			return err
-		}, `SELECT DISTINCT name FROM advisory_keys WHERE ecosystem = ? ORDER BY name`, Ecosystem(ecosystem))
+	err := x.st.View(ctx, func(tx store.Tx) (err error) {
+		names, err = store.Column[string](ctx, tx, `SELECT DISTINCT name FROM advisory_keys WHERE ecosystem = ? ORDER BY name`, Ecosystem(ecosystem))
+		return err
 	})
 	if err != nil {
 		return nil, fault.New(fault.KindOf(err), "list packages of %s: %w", ecosystem, err)

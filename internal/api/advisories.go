@@ -6,6 +6,9 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"os"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -58,6 +61,22 @@ func (e *Engine) showAdvisory(ctx context.Context, c *call) (any, error) {
 	return items[advisory.Known]{found}, nil
 }
 
+// receive takes an upload and then its turn among the feeds; the function ends both.
+func (e *Engine) receive(ctx context.Context, body io.Reader) (*os.File, int64, func(), error) {
+	file, size, err := e.spool(ctx, body)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	var end func()
+	if _, err = file.Seek(0, io.SeekStart); err == nil {
+		end, err = e.turn(ctx, e.feeds)
+	}
+	if err != nil {
+		return nil, 0, nil, errors.Join(err, file.Close())
+	}
+	return file, size, func() { end(); _ = file.Close() }, nil
+}
+
 // putFeed takes a feed in, then has exactly the images judged again that hold a
 // package it touched. Only then is the change settled: a crash in between is
 // made good by sending the same feed again, or at the next start.
@@ -65,19 +84,11 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 	if c.Body == nil {
 		return nil, fault.New(fault.Invalid, "the body must be the feed's file")
 	}
-	file, size, err := e.spool(ctx, c.Body)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	done, err := e.turn(ctx, e.feeds)
+	file, size, done, err := e.receive(ctx, c.Body)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if _, err := file.Seek(0, 0); err != nil {
-		return nil, err
-	}
 	var change advisory.Change
 	switch feed := c.vars["name"]; feed {
 	case "kev":

@@ -6,7 +6,6 @@ package api
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/catalog"
@@ -238,23 +237,16 @@ func (e *Engine) passes(ctx context.Context, c *call, id image.Digest, env *verd
 
 // lookForSignatures reads again what is attached to a known image, without scanning it.
 func (e *Engine) lookForSignatures(ctx context.Context, c *call) (any, error) {
-	in, err := decode[askRequest](c)
+	digest, reference, err := c.reference()
 	if err != nil {
 		return nil, err
-	}
-	digest, err := c.digest()
-	if err != nil {
-		return nil, err
-	}
-	if !strings.HasSuffix(in.Reference, "@"+string(digest)) {
-		return nil, fault.New(fault.Invalid, "the reference must end in @%s: a tag may be moved to another image meanwhile", digest)
 	}
 	known, err := e.o.Catalog.Known(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) == 0 {
-		return nil, fault.New(fault.NotFound, "the server has never seen an image %s", digest).WithHint("bring it with: goldkeep image add %s", in.Reference)
+		return nil, fault.New(fault.NotFound, "the server has never seen an image %s", digest).WithHint("bring it with: goldkeep image add %s", reference)
 	}
 	done, err := e.turn(ctx, e.scans)
 	if err != nil {
@@ -265,7 +257,7 @@ func (e *Engine) lookForSignatures(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := image.Open(ctx, "registry:"+in.Reference, image.Options{Limits: e.o.Limits, Platform: platformOf(found)})
+	img, err := image.Open(ctx, "registry:"+reference, image.Options{Limits: e.o.Limits, Platform: platformOf(found)})
 	if err != nil {
 		return nil, err
 	}

@@ -95,12 +95,7 @@ func (e *Engine) putVendor(ctx context.Context, c *call) (any, error) {
 	if c.Body == nil {
 		return nil, fault.New(fault.Invalid, "the body must be a zip file of VEX documents, or one document")
 	}
-	file, size, err := e.spool(ctx, c.Body)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	done, err := e.turn(ctx, e.feeds)
+	file, size, done, err := e.receive(ctx, c.Body)
 	if err != nil {
 		return nil, err
 	}

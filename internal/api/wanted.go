@@ -30,18 +30,26 @@ func (e *Engine) judge(ctx context.Context, c *call) (any, error) {
 
 // ask is judge, and has an image that is not known fetched in the background.
 func (e *Engine) ask(ctx context.Context, c *call) (any, error) {
+	_, reference, err := c.reference()
+	if err != nil {
+		return nil, err
+	}
+	return e.answer(ctx, c, reference)
+}
+
+// reference is the digest of the path, and the registry's name for it in the body.
+func (c *call) reference() (digest image.Digest, name string, err error) {
 	in, err := decode[askRequest](c)
 	if err != nil {
-		return nil, err
+		return "", "", err
 	}
-	digest, err := c.digest()
-	if err != nil {
-		return nil, err
+	if digest, err = c.digest(); err != nil {
+		return "", "", err
 	}
 	if !strings.HasSuffix(in.Reference, "@"+string(digest)) {
-		return nil, fault.New(fault.Invalid, "the reference must end in @%s: a tag may be moved to another image meanwhile", digest)
+		return "", "", fault.New(fault.Invalid, "the reference must end in @%s: a tag may be moved to another image meanwhile", digest)
 	}
-	return e.answer(ctx, c, in.Reference)
+	return digest, in.Reference, nil
 }
 
 func (e *Engine) answer(ctx context.Context, c *call, reference string) (any, error) {

@@ -228,14 +228,9 @@ func (c *Catalog) Environment(ctx context.Context, name string) (*verdict.Enviro
 // Environments returns all environments by name.
 func (c *Catalog) Environments(ctx context.Context) ([]verdict.Environment, error) {
 	var texts []string
-	err := c.store.View(ctx, func(tx store.Tx) error {
-		texts = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var text string
-			err := r.Scan(&text)
-			texts = append(texts, text)
-			return err
-		}, "SELECT body FROM catalog_environment ORDER BY name")
+	err := c.store.View(ctx, func(tx store.Tx) (err error) {
+		texts, err = store.Column[string](ctx, tx, "SELECT body FROM catalog_environment ORDER BY name")
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read environments: %w", err)
@@ -282,19 +277,17 @@ func (c *Catalog) exec(ctx context.Context, query string, args ...any) error {
 func bodies[T any](ctx context.Context, st store.Store, query string, args ...any) ([]T, error) {
 	var all []T
 	err := st.View(ctx, func(tx store.Tx) error {
-		all = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var text string
-			if err := r.Scan(&text); err != nil {
-				return err
-			}
-			var v T
-			if err := json.Unmarshal([]byte(text), &v); err != nil {
+		texts, err := store.Column[string](ctx, tx, query, args...)
+		if err != nil {
+			return err
+		}
+		all = make([]T, len(texts))
+		for i, text := range texts {
+			if err := json.Unmarshal([]byte(text), &all[i]); err != nil {
 				return fmt.Errorf("decode row: %w", err)
 			}
-			all = append(all, v)
-			return nil
-		}, query, args...)
+		}
+		return nil
 	})
 	return all, err
 }

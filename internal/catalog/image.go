@@ -207,12 +207,8 @@ func (c *Catalog) Find(ctx context.Context, digest image.Digest) (*Image, error)
 		if err != nil {
 			return err
 		}
-		err = store.Each(ctx, tx, func(r store.Row) error {
-			var d string
-			err := r.Scan(&d)
-			found.Digests = append(found.Digests, image.Digest(d))
-			return err
-		}, "SELECT digest FROM catalog_digest WHERE image = ? AND digest <> ? ORDER BY digest", found.num, string(found.ID))
+		more, err := store.Column[image.Digest](ctx, tx, "SELECT digest FROM catalog_digest WHERE image = ? AND digest <> ? ORDER BY digest", found.num, string(found.ID))
+		found.Digests = append(found.Digests, more...)
 		if err != nil || found.State != Known {
 			return err
 		}
@@ -285,14 +281,9 @@ func (c *Catalog) Known(ctx context.Context, digest image.Digest) ([]image.Diges
 // digests reads rows of one digest.
 func (c *Catalog) digests(ctx context.Context, query string, args ...any) ([]image.Digest, error) {
 	var all []image.Digest
-	err := c.store.View(ctx, func(tx store.Tx) error {
-		all = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var id string
-			err := r.Scan(&id)
-			all = append(all, image.Digest(id))
-			return err
-		}, query, args...)
+	err := c.store.View(ctx, func(tx store.Tx) (err error) {
+		all, err = store.Column[image.Digest](ctx, tx, query, args...)
+		return err
 	})
 	return all, err
 }

@@ -194,13 +194,7 @@ func (c *Catalog) watchStanding(ctx context.Context, tx store.Tx, condition stri
 // touch makes the verdicts on an image due, in the transaction that changes what
 // they rest on: no crash can lose that.
 func (c *Catalog) touch(ctx context.Context, tx store.Tx, digest image.Digest) error {
-	var nums []int64
-	err := store.Each(ctx, tx, func(r store.Row) error {
-		var num int64
-		err := r.Scan(&num)
-		nums = append(nums, num)
-		return err
-	}, "SELECT i.num FROM catalog_image i WHERE "+byDigest, string(digest), string(digest))
+	nums, err := store.Column[int64](ctx, tx, "SELECT i.num FROM catalog_image i WHERE "+byDigest, string(digest), string(digest))
 	for _, num := range nums {
 		if err == nil {
 			err = c.touchNum(ctx, tx, num)

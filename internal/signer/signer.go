@@ -235,14 +235,9 @@ func (b *Book) currentSigners(ctx context.Context) ([]*provenance.Signer, error)
 }
 
 func (b *Book) signerTexts(ctx context.Context) (texts []string, err error) {
-	err = b.store.View(ctx, func(tx store.Tx) error {
-		texts = nil
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var text string
-			err := r.Scan(&text)
-			texts = append(texts, text)
-			return err
-		}, "SELECT body FROM signer_declared ORDER BY name")
+	err = b.store.View(ctx, func(tx store.Tx) (err error) {
+		texts, err = store.Column[string](ctx, tx, "SELECT body FROM signer_declared ORDER BY name")
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read signers: %w", err)

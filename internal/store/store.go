@@ -99,6 +99,17 @@ func Time(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
+// Column returns the rows of a query for one column.
+func Column[T any](ctx context.Context, tx Tx, query string, args ...any) (all []T, err error) {
+	err = Each(ctx, tx, func(r Row) error {
+		var v T
+		err := r.Scan(&v)
+		all = append(all, v)
+		return err
+	}, query, args...)
+	return all, err
+}
+
 // Each runs a query and calls fn for every row; fn scans it.
 func Each(ctx context.Context, tx Tx, fn func(Row) error, query string, args ...any) error {
 	rows, err := tx.Query(ctx, query, args...)
