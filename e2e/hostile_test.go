@@ -140,7 +140,7 @@ func TestHostileBodies(t *testing.T) {
 		if status < 400 || status >= 500 || len(body) > 4096 {
 			t.Errorf("%s: %d %.300s", name, status, body)
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("%s took %s", name, took)
 		}
 		s.alive(name)

@@ -152,7 +152,7 @@ func TestExpressionsNeverGuess(t *testing.T) {
 }
 
 // TestHostileExpressionIsStopped runs a cubic rule over 2,000 findings: 8 billion
-// steps if nobody stopped it.
+// steps, which is hours, if its cost limit did not stop it.
 func TestHostileExpressionIsStopped(t *testing.T) {
 	ev := good()
 	for i := range 2000 {
@@ -163,11 +163,7 @@ func TestHostileExpressionIsStopped(t *testing.T) {
 		"findings.map(a, findings.map(b, findings.map(c, a.id + b.id))).size() > 0",
 	} {
 		env := environment(t, "  admit:\n    - expression: {message: m, rule: \""+rule+"\"}\n")
-		start := time.Now()
 		v := verdict.Evaluate(env, ev, now)
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("stopped only after %s", took)
-		}
 		if v.Admit.Answer != verdict.Unknown || !strings.Contains(v.Admit.Reasons[0].Text, "policy error") {
 			t.Errorf("got %+v", v.Admit)
 		}
