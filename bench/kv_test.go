@@ -83,7 +83,7 @@ func newServer(b *testing.B) *server {
 	granted, err := tokens.Create(ctx, auth.NewToken{Policies: []string{"app"}})
 	must(err)
 	mounts := engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": kv.New}, st.Exclusive())
-	mounts.Fix("auth/token/", "token", "", token.New(tokens, policies))
+	mounts.Fix("auth/token/", "token", "", token.New(token.Options{Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role")}))
 	must(mounts.Add(ctx, engine.Mount{Path: "secret/", Kind: "kv", Options: map[string]string{"version": "2"}}))
 	g := gate.New(gate.Options{
 		Barrier: bar, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: none{},

@@ -24,7 +24,7 @@ var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
 	image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
-	policy auth engine gate
+	policy entity auth engine gate
 	plan wire api agent term keeper sign cli server
 `)
 

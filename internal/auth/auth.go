@@ -12,13 +12,19 @@
 // batches, and after a crash by Tidy.
 package auth
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/entity"
+)
 
 // Subject is who a request comes from.
 type Subject struct {
 	Accessor string            // names the token without being it
 	Display  string            // "token", "workload-payments", ...
-	Policies []string          // names, sorted
+	Policies []string          // names, sorted: the token's own and those of its entity and groups
+	Identity *entity.Identity  // who is behind the token; nil: nobody is known
 	Meta     map[string]string // free text of the issuer
 	Instance string            // id of the workload instance the token belongs to, or ""
 	Root     bool              // has the policy "root"
@@ -33,7 +39,8 @@ type Subject struct {
 type Granted struct {
 	Token     string
 	Accessor  string
-	Policies  []string
+	Policies  []string // the token's own
+	Identity  []string // those its entity and groups have
 	Meta      map[string]string
 	TTL       time.Duration
 	Renewable bool
@@ -44,10 +51,22 @@ type Granted struct {
 	Warnings  []string // what was done otherwise than asked: capped lifetimes
 }
 
+// All are the names of the token's policies and those of its entity and groups,
+// sorted.
+func (g *Granted) All() []string {
+	all := append(slices.Clone(g.Policies), g.Identity...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Info is what a lookup shows of a token.
 type Info struct {
 	Accessor    string
-	Policies    []string
+	Policies    []string // the token's own
+	Identity    *entity.Identity
+	EntityID    string            // also where that entity is gone
+	Origin      string            // the auth mount (UUID) it comes from; "": none
+	Private     map[string]string // what that mount's method keeps with the token; never shown
 	Meta        map[string]string
 	Display     string
 	Path        string
@@ -72,19 +91,52 @@ type NewToken struct {
 	ID          string   // "": random. Anything else must be secret enough on its own
 	Policies    []string // none: those of the parent
 	Meta        map[string]string
-	TTL         time.Duration // 0: the default
-	ExplicitMax time.Duration // counted from issue; 0: none
-	Period      time.Duration // each renewal sets the lifetime to this; 0: none
-	MaxTTL      time.Duration // no renewal goes beyond; counted from issue; 0: the system's
-	CIDRs       []string      // ranges of addresses it may be used from; none: any
-	Origin      string        // the auth mount (UUID) it comes from; see RevokeOrigin
-	NumUses     int           // 0: no limit
-	Renewable   *bool         // nil: yes
-	Display     string        // "": "token"
-	Path        string        // where it is made; "": "auth/token/create"
-	Type        string        // "", "default" or "service"
-	NoParent    bool          // an orphan: not revoked with Parent
-	NoDefault   bool          // without the policy "default"
-	AnyPolicy   bool          // the caller has sudo: policies need not be within the parent's
-	Instance    string        // workload instance the token belongs to
+	TTL         time.Duration     // 0: the default
+	ExplicitMax time.Duration     // counted from issue; 0: none
+	Period      time.Duration     // each renewal sets the lifetime to this; 0: none
+	MaxTTL      time.Duration     // no renewal goes beyond; counted from issue; 0: the system's
+	CIDRs       []string          // ranges of addresses it may be used from; none: any
+	Origin      string            // the auth mount (UUID) it comes from; see RevokeOrigin
+	NumUses     int               // 0: no limit
+	Renewable   *bool             // nil: yes
+	Display     string            // "": "token"
+	Path        string            // where it is made; "": "auth/token/create"
+	Type        string            // "", "default" or "service"
+	NoParent    bool              // an orphan: not revoked with Parent
+	NoDefault   bool              // without the policy "default"
+	AnyPolicy   bool              // the caller has sudo: policies need not be within the parent's
+	Instance    string            // workload instance the token belongs to
+	Mount       string            // accessor of the auth mount of a login; needed with Alias
+	Alias       *Alias            // who logs in, as the auth method knows them: finds or makes the entity
+	Groups      []string          // what the method says they are in; external groups with such an alias take them in
+	Private     map[string]string // what the method wants to find again in Info when the token is to be renewed
+	EntityID    string            // of a child that is somebody else; "": the parent's, where it is no orphan
+}
+
+// Terms are the lifetimes an auth method gives a token it is asked to renew.
+type Terms struct {
+	TTL    time.Duration // where the caller asks for no other; 0: what it was made with
+	MaxTTL time.Duration // counted from issue; 0: the system's
+	Period time.Duration // each renewal sets the lifetime to this; 0: none
+}
+
+// Alias is what an auth method calls somebody who logs in.
+type Alias struct {
+	Name string            // never changes for one person or program: a user name, a role id, a subject
+	Meta map[string]string // what the method knows of them; policy templates can use it
+}
+
+// All are the names of the token's policies and those of its entity and groups,
+// sorted.
+func (i *Info) All() []string { return joined(i.Policies, i.Identity) }
+
+// joined are a token's policies with those of an identity. Root stays a matter of
+// tokens: an entity cannot give it.
+func joined(own []string, who *entity.Identity) []string {
+	if who == nil || len(who.Policies) == 0 {
+		return slices.Clone(own)
+	}
+	all := append(slices.Clone(own), who.Policies...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

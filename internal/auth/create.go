@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -77,6 +78,9 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 		if err != nil {
 			return err
 		}
+		if err := t.login(ctx, tx, rec, n); err != nil {
+			return err
+		}
 		if err := t.insert(ctx, tx, w, rec); err != nil {
 			return err
 		}
@@ -87,7 +91,28 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return granted, nil
+	return granted, t.showIdentity(ctx, granted)
+}
+
+// login finds or makes the entity of who logs in.
+func (t *Tokens) login(ctx context.Context, tx store.Tx, rec *record, n NewToken) error {
+	if n.Alias == nil || t.o.Entities == nil {
+		return nil
+	}
+	e, err := t.o.Entities.Login(ctx, tx, entity.Login{Mount: n.Mount, Name: n.Alias.Name, Meta: n.Alias.Meta, Groups: n.Groups})
+	if err == nil {
+		rec.EntityID = e.ID
+	}
+	return err
+}
+
+// showIdentity adds to an answer what the token's entity and groups give.
+func (t *Tokens) showIdentity(ctx context.Context, g *Granted) error {
+	who, err := t.identity(ctx, g.EntityID)
+	if err == nil && who != nil {
+		g.Identity = slices.Clone(who.Policies)
+	}
+	return err
 }
 
 func (n *NewToken) check() error {
@@ -129,6 +154,7 @@ func (n *NewToken) record() *record {
 	r := &record{
 		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
 		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period, MaxTTL: n.MaxTTL, CIDRs: n.CIDRs, Origin: n.Origin,
+		Private: n.Private,
 	}
 	if r.Display == "" {
 		r.Display = "token"
@@ -149,7 +175,10 @@ func (t *Tokens) place(ctx context.Context, r barrier.Reader, rec *record, n New
 			return nil, err
 		}
 		if !n.NoParent {
-			rec.Parent, rec.Depth = parent.key, parent.Depth+1
+			rec.Parent, rec.Depth, rec.EntityID = parent.key, parent.Depth+1, parent.EntityID
+		}
+		if n.EntityID != "" {
+			rec.EntityID = n.EntityID
 		}
 		if rec.Depth > MaxDepth {
 			return nil, fault.New(fault.Invalid, "this token would be generation %d of its tree; the limit is %d", rec.Depth, MaxDepth).
@@ -304,7 +333,7 @@ func (t *Tokens) writeProof(ctx context.Context, tx store.Tx, rec *record) error
 func (r *record) granted(now time.Time) *Granted {
 	g := &Granted{
 		Accessor: r.Accessor, Policies: r.Policies, Meta: r.Meta, Renewable: r.Renewable, Orphan: r.Parent == "",
-		NumUses: r.NumUses, Type: "service",
+		NumUses: r.NumUses, Type: "service", EntityID: r.EntityID,
 	}
 	if !r.Expires.IsZero() {
 		g.TTL = r.Expires.Sub(now)
@@ -312,15 +341,21 @@ func (r *record) granted(now time.Time) *Granted {
 	return g
 }
 
+// Renewal is what a renewal asks for.
+type Renewal struct {
+	Increment time.Duration // 0: what the terms say, or what it was made with
+	Terms     *Terms        // of the auth method that gave it; nil: as before
+}
+
 // Renew sets a token's lifetime anew: to its period, or else to increment (0:
 // what it was made with), never past its limits. fault.Invalid where it is not
 // renewable.
-func (t *Tokens) Renew(ctx context.Context, token string, increment time.Duration) (*Granted, error) {
+func (t *Tokens) Renew(ctx context.Context, token string, asked Renewal) (*Granted, error) {
 	key, err := t.keyOf(token)
 	if err != nil {
 		return nil, err
 	}
-	g, err := t.renew(ctx, increment, errBadToken, func(r barrier.Reader) (*record, error) { return load(ctx, r, key) })
+	g, err := t.renew(ctx, asked, errBadToken, func(r barrier.Reader) (*record, error) { return load(ctx, r, key) })
 	if err == nil {
 		g.Token = token
 	}
@@ -328,11 +363,11 @@ func (t *Tokens) Renew(ctx context.Context, token string, increment time.Duratio
 }
 
 // RenewAccessor is Renew by accessor; the token is not in the answer.
-func (t *Tokens) RenewAccessor(ctx context.Context, accessor string, increment time.Duration) (*Granted, error) {
-	return t.renew(ctx, increment, errBadAccessor, func(r barrier.Reader) (*record, error) { return loadAccessor(ctx, r, accessor) })
+func (t *Tokens) RenewAccessor(ctx context.Context, accessor string, asked Renewal) (*Granted, error) {
+	return t.renew(ctx, asked, errBadAccessor, func(r barrier.Reader) (*record, error) { return loadAccessor(ctx, r, accessor) })
 }
 
-func (t *Tokens) renew(ctx context.Context, increment time.Duration, unknown func() error, find func(barrier.Reader) (*record, error)) (*Granted, error) {
+func (t *Tokens) renew(ctx context.Context, asked Renewal, unknown func() error, find func(barrier.Reader) (*record, error)) (*Granted, error) {
 	var granted *Granted
 	err := t.o.Store.Update(ctx, func(tx store.Tx) error {
 		w := t.o.Space.In(tx)
@@ -351,7 +386,10 @@ func (t *Tokens) renew(ctx context.Context, increment time.Duration, unknown fun
 		if !rec.Renewable {
 			return fault.New(fault.Invalid, "the token is not renewable")
 		}
-		warnings := t.extend(rec, increment, now)
+		if terms := asked.Terms; terms != nil {
+			rec.MaxTTL, rec.Period = terms.MaxTTL, terms.Period
+		}
+		warnings := t.extend(rec, asked, now)
 		if err := save(ctx, w, rec); err != nil {
 			return err
 		}
@@ -359,12 +397,18 @@ func (t *Tokens) renew(ctx context.Context, increment time.Duration, unknown fun
 		granted.Warnings = warnings
 		return t.writeProof(ctx, tx, rec)
 	})
-	return granted, err
+	if err != nil {
+		return nil, err
+	}
+	return granted, t.showIdentity(ctx, granted)
 }
 
 // extend does the lifetime arithmetic of a renewal.
-func (t *Tokens) extend(rec *record, increment time.Duration, now time.Time) (warnings []string) {
-	ttl, limit := max(increment, 0), t.limit(rec)
+func (t *Tokens) extend(rec *record, asked Renewal, now time.Time) (warnings []string) {
+	ttl, limit := max(asked.Increment, 0), t.limit(rec)
+	if ttl == 0 && asked.Terms != nil {
+		ttl = asked.Terms.TTL
+	}
 	if ttl == 0 {
 		ttl = rec.CreationTTL
 	}

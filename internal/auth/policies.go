@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -194,8 +195,9 @@ func (p *Policies) List(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// Set compiles the policies of a subject. Names without a policy give nothing.
-func (p *Policies) Set(ctx context.Context, names []string) (policy.Set, error) {
+// Set compiles the policies of a subject, for who is behind it (nil: nobody).
+// Names without a policy give nothing.
+func (p *Policies) Set(ctx context.Context, names []string, _ *entity.Identity) (policy.Set, error) {
 	if slices.Contains(names, policy.RootName) {
 		return policy.NewSet(&policy.Policy{Name: policy.RootName}), nil
 	}

@@ -16,7 +16,7 @@ import (
 
 func may(t *testing.T, p *auth.Policies, path string, names ...string) bool {
 	t.Helper()
-	s, err := p.Set(t.Context(), names)
+	s, err := p.Set(t.Context(), names, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -57,6 +58,13 @@ type TokensOptions struct {
 	MaxTTL     time.Duration // 0: DefaultMaxTTL
 	Random     io.Reader     // nil: the system's
 	OnRevoke   []OnRevoke    // run for each token that ends
+	Entities   Entities      // who is behind tokens; nil: nobody is known
+}
+
+// Entities is what Tokens asks of package entity.
+type Entities interface {
+	Login(ctx context.Context, tx store.Tx, l entity.Login) (*entity.Entity, error)
+	Resolve(ctx context.Context, id string) (*entity.Identity, error)
 }
 
 // Tokens issues, recognises and revokes tokens.
@@ -110,6 +118,8 @@ type record struct {
 	MaxTTL      time.Duration     `json:"max_ttl,omitempty"`
 	CIDRs       []string          `json:"cidrs,omitempty"`
 	Origin      string            `json:"origin,omitempty"`
+	EntityID    string            `json:"entity_id,omitempty"`
+	Private     map[string]string `json:"private,omitempty"`
 	Proof       []byte            `json:"proof,omitempty"` // key of the row in token_proof
 
 	key string // name of the record: HMAC of the token
@@ -229,7 +239,27 @@ func (t *Tokens) Subject(ctx context.Context, token string) (*Subject, error) {
 			return nil, err
 		}
 	}
-	return rec.subject(), nil
+	who, err := t.behind(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	return rec.subject(who), nil
+}
+
+// behind is who has a token; errBadToken where that entity is gone or disabled.
+func (t *Tokens) behind(ctx context.Context, rec *record) (*entity.Identity, error) {
+	who, err := t.identity(ctx, rec.EntityID)
+	if err == nil && rec.EntityID != "" && t.o.Entities != nil && (who == nil || who.Entity.Disabled) {
+		return nil, errBadToken()
+	}
+	return who, err
+}
+
+func (t *Tokens) identity(ctx context.Context, id string) (*entity.Identity, error) {
+	if id == "" || t.o.Entities == nil {
+		return nil, nil
+	}
+	return t.o.Entities.Resolve(ctx, id)
 }
 
 // use loads a record that is accepted now.
@@ -269,9 +299,9 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 	return rec, err
 }
 
-func (r *record) subject() *Subject {
+func (r *record) subject(who *entity.Identity) *Subject {
 	return &Subject{
-		Accessor: r.Accessor, Display: r.Display, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
+		Accessor: r.Accessor, Display: r.Display, Policies: joined(r.Policies, who), Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
 	}
 }
@@ -308,6 +338,10 @@ func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barri
 		}
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	info.Identity, err = t.identity(ctx, info.EntityID)
 	return info, err
 }
 
@@ -315,7 +349,8 @@ func (r *record) info(now time.Time) *Info {
 	i := &Info{
 		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
 		Type: "service", NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
-		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs,
+		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs, EntityID: r.EntityID,
+		Origin: r.Origin, Private: maps.Clone(r.Private),
 	}
 	if !r.Expires.IsZero() {
 		i.TTL = r.Expires.Sub(now)

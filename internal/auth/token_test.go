@@ -216,7 +216,7 @@ func TestRenew(t *testing.T) {
 	r := w.subject(root(w).Token)
 	renew := func(token string, inc, want time.Duration, warnings int) {
 		t.Helper()
-		g, err := w.Renew(t.Context(), token, inc)
+		g, err := w.Renew(t.Context(), token, auth.Renewal{Increment: inc})
 		w.must(err)
 		if d := g.TTL - want; d > 0 || d < -time.Second || len(g.Warnings) != warnings {
 			t.Errorf("ttl %v, want %v; warnings %v", g.TTL, want, g.Warnings)
@@ -234,14 +234,14 @@ func TestRenew(t *testing.T) {
 	}
 	no := false
 	fixed := w.create(auth.NewToken{Parent: r, Policies: []string{"a"}, Renewable: &no})
-	if _, err := w.Renew(t.Context(), fixed.Token, 0); !fault.Is(err, fault.Invalid) {
+	if _, err := w.Renew(t.Context(), fixed.Token, auth.Renewal{}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("renewed what is not renewable: %v", err)
 	}
 	w.pass(2 * time.Hour)
-	if _, err := w.Renew(t.Context(), p.Token, 0); !fault.Is(err, fault.Denied) {
+	if _, err := w.Renew(t.Context(), p.Token, auth.Renewal{}); !fault.Is(err, fault.Denied) {
 		t.Errorf("renewed an expired token: %v", err)
 	}
-	if _, err := w.RenewAccessor(t.Context(), p.Accessor, 0); !fault.Is(err, fault.Invalid) {
+	if _, err := w.RenewAccessor(t.Context(), p.Accessor, auth.Renewal{}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("renewed an expired accessor: %v", err)
 	}
 }

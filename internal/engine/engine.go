@@ -69,6 +69,15 @@ type Engine interface {
 	Special() Special
 }
 
+// Renewer is an auth method that is asked, before a token it gave is renewed,
+// whether the login would still be good.
+type Renewer interface {
+	// Renew returns the lifetimes the token may have now. req is the renewal, at
+	// auth/token/; was is the token, with what the method kept in Private at the
+	// login. An error (fault.Denied, fault.Invalid) refuses.
+	Renew(ctx context.Context, req *Request, was *auth.Info) (auth.Terms, error)
+}
+
 // Special names paths (relative to the mount) the gate treats differently. A
 // trailing "*" matches any rest, "+" one segment.
 type Special struct {

@@ -150,6 +150,20 @@ func (m *Mounts) Slot(ctx context.Context, path string) (*Slot, error) {
 	return slot, nil
 }
 
+// Named returns the mount with a UUID, whatever its path is now, or nil.
+func (m *Mounts) Named(ctx context.Context, uuid string) (*Slot, error) {
+	t, err := m.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, slot := range t.slots {
+		if slot.Mount.UUID == uuid {
+			return slot, nil
+		}
+	}
+	return nil, nil
+}
+
 // List returns all mounts, sorted by path.
 func (m *Mounts) List(ctx context.Context) ([]Mount, error) {
 	t, err := m.current(ctx)

@@ -109,7 +109,7 @@ func orEmpty(list []string) []string {
 func (r *TokenRole) Token(m Mount) auth.NewToken {
 	n := auth.NewToken{
 		Policies: r.Policies, TTL: r.TTL, MaxTTL: r.MaxTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, NumUses: r.NumUses,
-		NoDefault: r.NoDefault, CIDRs: r.CIDRs, Path: m.Path + "login", Origin: m.UUID,
+		NoDefault: r.NoDefault, CIDRs: r.CIDRs, Path: m.Path + "login", Origin: m.UUID, Mount: m.Accessor,
 	}
 	if n.TTL == 0 {
 		n.TTL = m.DefaultTTL()
@@ -121,6 +121,12 @@ func (r *TokenRole) Token(m Mount) auth.NewToken {
 		n.Type = "batch"
 	}
 	return n
+}
+
+// Terms are what a role gives a token that is renewed.
+func (r *TokenRole) Terms(m Mount) auth.Terms {
+	n := r.Token(m)
+	return auth.Terms{TTL: n.TTL, MaxTTL: n.MaxTTL, Period: n.Period}
 }
 
 // CIDRs checks address ranges and single addresses, and writes each in its one form.

@@ -103,7 +103,7 @@ func appendAuth(b []byte, g *auth.Granted) ([]byte, error) {
 		return append(b, "null"...), nil
 	}
 	raw, err := json.Marshal(authBlock{
-		ClientToken: g.Token, Accessor: g.Accessor, Policies: g.Policies, TokenPolicies: g.Policies,
+		ClientToken: g.Token, Accessor: g.Accessor, Policies: g.All(), TokenPolicies: g.Policies, IdentityPolicies: g.Identity,
 		Metadata: g.Meta, LeaseDuration: int64(g.TTL / time.Second), Renewable: g.Renewable,
 		EntityID: g.EntityID, TokenType: g.Type, Orphan: g.Orphan, NumUses: g.NumUses,
 	})

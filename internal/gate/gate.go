@@ -17,6 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -33,7 +34,7 @@ type Tokens interface {
 
 // Policies compiles the policies of a subject.
 type Policies interface {
-	Set(ctx context.Context, names []string) (policy.Set, error)
+	Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error)
 }
 
 // Leases is what the gate asks of package lease.
@@ -227,7 +228,7 @@ func (g *Gate) identify(ctx context.Context, w *walk) (err error) {
 // nothing is mounted there.
 func (g *Gate) decide(ctx context.Context, w *walk) error {
 	if w.subject != nil {
-		set, err := g.o.Policies.Set(ctx, w.subject.Policies)
+		set, err := g.o.Policies.Set(ctx, w.subject.Policies, w.subject.Identity)
 		if err != nil {
 			return sealedOr(err)
 		}

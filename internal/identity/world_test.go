@@ -162,7 +162,7 @@ func (t *tokens) Issue(ctx context.Context, in identity.Instance, policy string,
 }
 
 func (t *tokens) Extend(ctx context.Context, accessor string, ttl time.Duration) error {
-	_, err := t.RenewAccessor(ctx, accessor, ttl)
+	_, err := t.RenewAccessor(ctx, accessor, auth.Renewal{Increment: ttl})
 	return err
 }
 

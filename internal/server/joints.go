@@ -41,7 +41,7 @@ func (t instanceTokens) Issue(ctx context.Context, in identity.Instance, policyN
 }
 
 func (t instanceTokens) Extend(ctx context.Context, accessor string, ttl time.Duration) error {
-	_, err := t.RenewAccessor(ctx, accessor, ttl)
+	_, err := t.RenewAccessor(ctx, accessor, auth.Renewal{Increment: ttl})
 	return err
 }
 

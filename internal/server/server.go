@@ -35,6 +35,7 @@ import (
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
@@ -162,7 +163,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	space := s.barrier.Space()
 	drawers := space.Sub("cubbyhole")
 	s.tokens = auth.NewTokens(auth.TokensOptions{
-		Store: s.store, Space: space.Sub("token"), Keys: s.barrier,
+		Store: s.store, Space: space.Sub("token"), Keys: s.barrier, Entities: entity.New(space.Sub("identity")),
 		OnRevoke: []auth.OnRevoke{s.leases.OnRevoke, func(ctx context.Context, tx store.Tx, accessor string) error {
 			return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
 		}},
@@ -175,7 +176,9 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
 	}, s.store.Exclusive())
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
-	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(s.tokens, s.policies))
+	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
+		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),
+	}))
 	s.mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
 		Barrier: s.barrier, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,

@@ -31,6 +31,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -129,7 +130,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	leases := lease.New(lease.Options{Space: space.Sub("lease"), Undoers: map[string]lease.Undoer{"test": w}, Log: logger})
 	w.leases = leases
 	tokens := auth.NewTokens(auth.TokensOptions{
-		Store: w.st, Space: space.Sub("token"), Keys: w.b,
+		Store: w.st, Space: space.Sub("token"), Keys: w.b, Entities: entity.New(space.Sub("identity")),
 		OnRevoke: []auth.OnRevoke{
 			leases.OnRevoke,
 			func(ctx context.Context, tx store.Tx, accessor string) error {
@@ -145,7 +146,9 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
 	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
-	mounts.Fix("auth/token/", "token", "token based credentials", token.New(tokens, policies))
+	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
+		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
+	}))
 	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
 		Barrier: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
 		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -55,6 +56,7 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	n.Meta = map[string]string{}
 	maps.Copy(n.Meta, s.Meta)
 	n.Meta["role_name"] = r.Name
+	n.Alias = &auth.Alias{Name: id, Meta: map[string]string{"role_name": r.Name}}
 	if len(s.TokenCIDRs) > 0 {
 		n.CIDRs = s.TokenCIDRs
 	}

@@ -356,7 +356,7 @@ func (e *Engine) holder(ctx context.Context, token string) (*policy.Set, error) 
 }
 
 func (e *Engine) set(ctx context.Context, info *auth.Info) (*policy.Set, error) {
-	set, err := e.o.Policies.Set(ctx, info.Policies)
+	set, err := e.o.Policies.Set(ctx, info.All(), info.Identity)
 	return &set, err
 }
 

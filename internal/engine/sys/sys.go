@@ -12,6 +12,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/policy"
@@ -41,7 +42,7 @@ type Policies interface {
 	Put(ctx context.Context, name, text string) error
 	List(ctx context.Context) ([]string, error)
 	Delete(ctx context.Context, name string) error
-	Set(ctx context.Context, names []string) (policy.Set, error)
+	Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error)
 }
 
 // Leases is what sys asks of package lease.

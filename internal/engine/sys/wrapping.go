@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -92,7 +93,7 @@ func (e *Engine) capabilityRoutes() []engine.Route {
 }
 
 func (e *Engine) capabilitiesSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.capable(ctx, req, req.Subject.Policies)
+	return e.capable(ctx, req, req.Subject.Policies, req.Subject.Identity)
 }
 
 func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -108,7 +109,7 @@ func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine
 	if err != nil {
 		return nil, err
 	}
-	return e.capable(ctx, req, info.Policies)
+	return e.capable(ctx, req, info.All(), info.Identity)
 }
 
 func (e *Engine) capabilitiesAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -124,11 +125,11 @@ func (e *Engine) capabilitiesAccessor(ctx context.Context, req *engine.Request, 
 	if err != nil {
 		return nil, err
 	}
-	return e.capable(ctx, req, info.Policies)
+	return e.capable(ctx, req, info.All(), info.Identity)
 }
 
 // capable answers what policies allow on the paths asked for.
-func (e *Engine) capable(ctx context.Context, req *engine.Request, names []string) (*engine.Response, error) {
+func (e *Engine) capable(ctx context.Context, req *engine.Request, names []string, who *entity.Identity) (*engine.Response, error) {
 	f := engine.Read(req)
 	paths := f.List("paths")
 	if len(paths) == 0 {
@@ -137,7 +138,7 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 	if f.Err() != nil || len(paths) == 0 {
 		return nil, missing("path")
 	}
-	set, err := e.o.Policies.Set(ctx, names)
+	set, err := e.o.Policies.Set(ctx, names, who)
 	if err != nil {
 		return nil, err
 	}

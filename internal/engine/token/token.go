@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -21,8 +23,8 @@ type Tokens interface {
 	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
 	Info(ctx context.Context, token string) (*auth.Info, error)
 	InfoByAccessor(ctx context.Context, accessor string) (*auth.Info, error)
-	Renew(ctx context.Context, token string, increment time.Duration) (*auth.Granted, error)
-	RenewAccessor(ctx context.Context, accessor string, increment time.Duration) (*auth.Granted, error)
+	Renew(ctx context.Context, token string, asked auth.Renewal) (*auth.Granted, error)
+	RenewAccessor(ctx context.Context, accessor string, asked auth.Renewal) (*auth.Granted, error)
 	Accessors(ctx context.Context) ([]string, error)
 	Revoker
 }
@@ -38,19 +40,34 @@ type Revoker interface {
 // Policies compiles the policies of a subject.
 type Policies interface {
 	Get(ctx context.Context, name string) (string, error)
-	Set(ctx context.Context, names []string) (policy.Set, error)
+	Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error)
+}
+
+// Options are the parts the engine is made of. All are needed.
+type Options struct {
+	Tokens   Tokens
+	Policies Policies
+	Mounts   Mounts
+	Space    barrier.Space // of its own: the roles
 }
 
 // Engine serves "auth/token/".
 type Engine struct {
 	tokens   Tokens
 	policies Policies
+	mounts   Mounts
+	space    barrier.Space
 	routes   *engine.Router
 }
 
+// Mounts finds the auth method that gave a token.
+type Mounts interface {
+	Named(ctx context.Context, uuid string) (*engine.Slot, error)
+}
+
 // New makes the engine.
-func New(tokens Tokens, policies Policies) *Engine {
-	e := &Engine{tokens: tokens, policies: policies}
+func New(o Options) *Engine {
+	e := &Engine{tokens: o.Tokens, policies: o.Policies, mounts: o.Mounts, space: o.Space}
 	e.routes = engine.Routes([]engine.Route{
 		{Path: "create", Ops: engine.Ops{Write: e.create}},
 		{Path: "create-orphan", Ops: engine.Ops{Write: e.createOrphan}},
@@ -103,7 +120,7 @@ func (e *Engine) sudo(ctx context.Context, req *engine.Request) (bool, error) {
 	if req.Subject.Root {
 		return true, nil
 	}
-	set, err := e.policies.Set(ctx, req.Subject.Policies)
+	set, err := e.policies.Set(ctx, req.Subject.Policies, req.Subject.Identity)
 	return slices.Contains(set.Capabilities(req.Mount+req.Path), policy.Sudo), err
 }
 
@@ -218,8 +235,37 @@ func (e *Engine) renewToken(ctx context.Context, req *engine.Request, token stri
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
-	granted, err := e.tokens.Renew(ctx, token, increment)
+	was, err := e.tokens.Info(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := e.terms(ctx, req, was)
+	if err != nil {
+		return nil, err
+	}
+	granted, err := e.tokens.Renew(ctx, token, auth.Renewal{Increment: increment, Terms: terms})
 	return renewed(granted, err)
+}
+
+// terms asks the auth method that gave a token whether the login is still good;
+// nil where there is none to ask.
+func (e *Engine) terms(ctx context.Context, req *engine.Request, was *auth.Info) (*auth.Terms, error) {
+	if was.Origin == "" || !was.Renewable {
+		return nil, nil
+	}
+	slot, err := e.mounts.Named(ctx, was.Origin)
+	if err != nil {
+		return nil, err
+	}
+	if slot == nil {
+		return nil, fault.New(fault.Denied, "permission denied: the auth method of this token is gone")
+	}
+	method, ok := slot.Engine.(engine.Renewer)
+	if !ok {
+		return nil, nil
+	}
+	terms, err := method.Renew(ctx, req, was)
+	return &terms, err
 }
 
 func (e *Engine) renewAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -232,7 +278,15 @@ func (e *Engine) renewAccessor(ctx context.Context, req *engine.Request, _ engin
 	if err != nil {
 		return nil, err
 	}
-	granted, err := e.tokens.RenewAccessor(ctx, accessor, increment)
+	was, err := e.tokens.InfoByAccessor(ctx, accessor)
+	if err != nil {
+		return nil, badAccessor(err)
+	}
+	terms, err := e.terms(ctx, req, was)
+	if err != nil {
+		return nil, err
+	}
+	granted, err := e.tokens.RenewAccessor(ctx, accessor, auth.Renewal{Increment: increment, Terms: terms})
 	return renewed(granted, badAccessor(err))
 }
 
@@ -300,6 +354,7 @@ type lookedUp struct {
 	Expires     *time.Time        `json:"expire_time"`
 	ExplicitMax int64             `json:"explicit_max_ttl"`
 	ID          string            `json:"id"`
+	FromEntity  []string          `json:"identity_policies,omitempty"`
 	Issued      time.Time         `json:"issue_time"`
 	LastRenewal *time.Time        `json:"last_renewal,omitempty"`
 	LastUnix    int64             `json:"last_renewal_time,omitempty"`
@@ -319,7 +374,10 @@ func show(i *auth.Info, token string) *engine.Response {
 		Accessor: i.Accessor, Created: i.Issued.Unix(), CreationTTL: seconds(i.CreationTTL), Display: i.Display,
 		ExplicitMax: seconds(i.ExplicitMax), ID: token, Issued: i.Issued, Meta: i.Meta, NumUses: i.NumUses,
 		Orphan: i.Orphan, Path: i.Path, Period: seconds(i.Period), Policies: i.Policies, Renewable: i.Renewable,
-		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs,
+		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs, EntityID: i.EntityID,
+	}
+	if i.Identity != nil {
+		l.FromEntity = i.Identity.Policies
 	}
 	if !i.Expires.IsZero() {
 		l.Expires = &i.Expires

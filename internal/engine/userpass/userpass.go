@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -220,6 +221,7 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 	n := u.Role.Token(e.Mount)
 	n.Display, n.Meta = e.Display(name), map[string]string{"username": name}
 	n.Path += "/" + name
+	n.Alias = &auth.Alias{Name: name}
 	return e.Login(ctx, n)
 }
 
