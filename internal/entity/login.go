@@ -104,55 +104,48 @@ func refresh(ctx context.Context, w barrier.Writer, e *Entity, l Login, now time
 // regroup makes an entity's membership in the external groups of a mount what
 // the login says, and reports whether the entity changed.
 func regroup(ctx context.Context, w barrier.Writer, e *Entity, l Login, now time.Time) (bool, error) {
-	wanted := map[string]bool{}
-	for _, name := range l.Groups {
-		id, err := get(ctx, w, galiasName(l.Mount, name))
-		if err != nil {
-			return false, err
-		}
-		if id != "" {
-			wanted[id] = true
-		}
+	wanted, err := named(ctx, w, l)
+	if err != nil {
+		return false, err
 	}
-	before := slices.Clone(e.Groups)
-	for _, id := range before {
-		if err := leave(ctx, w, e, id, l.Mount, wanted, now); err != nil {
-			return false, err
-		}
-	}
-	for id := range wanted {
-		if slices.Contains(e.Groups, id) {
-			continue
-		}
+	before := e.Groups
+	for _, id := range slices.Concat(before, wanted) {
 		g, err := loadGroup(ctx, w, id)
 		if err != nil {
 			return false, err
 		}
-		if g == nil {
+		if g == nil || g.Kind != External || g.Alias == nil || g.Alias.Mount != l.Mount {
 			continue
 		}
-		g.Entities, g.Updated = with(g.Entities, e.ID), now
+		in := slices.Contains(wanted, id)
+		if in == slices.Contains(e.Groups, id) {
+			continue
+		}
+		if in {
+			e.Groups, g.Entities = with(e.Groups, id), with(g.Entities, e.ID)
+		} else {
+			e.Groups, g.Entities = without(e.Groups, id), without(g.Entities, e.ID)
+		}
+		g.Updated = now
 		if err := saveGroup(ctx, w, g); err != nil {
 			return false, err
 		}
-		e.Groups = with(e.Groups, id)
 	}
 	return !slices.Equal(before, e.Groups), nil
 }
 
-// leave takes an entity out of an external group of the mount that the login no
-// longer names.
-func leave(ctx context.Context, w barrier.Writer, e *Entity, id, mount string, wanted map[string]bool, now time.Time) error {
-	if wanted[id] {
-		return nil
+// named are the ids of the external groups a login names.
+func named(ctx context.Context, r barrier.Reader, l Login) (ids []string, err error) {
+	for _, name := range l.Groups {
+		id, err := get(ctx, r, galiasName(l.Mount, name))
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			ids = append(ids, id)
+		}
 	}
-	g, err := loadGroup(ctx, w, id)
-	if err != nil || g == nil || g.Kind != External || g.Alias == nil || g.Alias.Mount != mount {
-		return err
-	}
-	e.Groups = without(e.Groups, id)
-	g.Entities, g.Updated = without(g.Entities, e.ID), now
-	return saveGroup(ctx, w, g)
+	return ids, nil
 }
 
 // with adds to a sorted list what is not in it; without removes. Neither changes
