@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/advisory"
-	"github.com/goldkeep/goldkeep/internal/finding"
 	"github.com/goldkeep/goldkeep/internal/store"
 )
 
@@ -21,9 +20,6 @@ type Refreshed struct {
 	Changed int // parts in which something else was found
 	Images  int // images that hold one of these
 }
-
-// refreshBatch is how many parts are matched and written at once.
-const refreshBatch = 256
 
 // Changed is told of the images something else was found in, by number, sorted, in
 // the transaction that keeps it: what it writes stands or falls with that.
@@ -37,19 +33,9 @@ func (f *Fleet) Refresh(ctx context.Context, keys []advisory.Key, changed Change
 	if err != nil {
 		return Refreshed{}, err
 	}
-	matcher, err := finding.NewMatcher(ctx, f.advisories, f.store.Now())
-	if err != nil {
-		return Refreshed{}, err
-	}
-	r := &refresh{f: f, matcher: matcher, touched: touched, tell: changed}
-	todo := slices.Sorted(maps.Keys(touched))
-	for len(todo) > 0 {
-		batch := todo[:min(len(todo), refreshBatch)]
-		late, err := r.batch(ctx, batch)
-		if err != nil {
-			return Refreshed{}, fmt.Errorf("match again: %w", err)
-		}
-		todo = append(todo[len(batch):], late...)
+	r := &refresh{f: f, touched: touched, tell: changed, now: f.store.Now(), todo: slices.Sorted(maps.Keys(touched))}
+	if err := r.all(ctx); err != nil {
+		return Refreshed{}, fmt.Errorf("match again: %w", err)
 	}
 	return r.done(ctx, len(touched))
 }
@@ -121,119 +107,4 @@ func eachContaining(ctx context.Context, tx store.Tx, keys []advisory.Key, found
 			return err
 		}, "SELECT package, part FROM fleet_contains WHERE package IN ("+marks+")", args...)
 	})
-}
-
-// refresh is one Refresh under way.
-type refresh struct {
-	f       *Fleet
-	tell    Changed
-	matcher *finding.Matcher
-	touched map[int64]map[advisory.Key]bool
-	changed []int64
-}
-
-// renewed is a part in which something else was found.
-type renewed struct {
-	*part
-	result
-}
-
-// batch matches some parts again and writes what changed. It returns those that
-// somebody else has written meanwhile.
-func (r *refresh) batch(ctx context.Context, nums []int64) (late []int64, err error) {
-	var parts map[int64]*part
-	marks := map[int64]string{}
-	// The parts are read before the advisories: should another node know newer ones,
-	// its version of the part is newer too.
-	err = r.f.store.View(ctx, func(tx store.Tx) error {
-		if parts, err = r.f.load(ctx, tx, nums); err != nil {
-			return err
-		}
-		return eachMark(ctx, tx, nums, marks)
-	})
-	if err != nil {
-		return nil, err
-	}
-	old := make([]finding.Old, 0, len(nums))
-	for _, num := range nums {
-		p := parts[num]
-		old = append(old, finding.Old{Part: p.content.Part, Matched: p.found, Touched: r.touched[num]})
-	}
-	found, err := r.matcher.Match(ctx, old)
-	if err != nil {
-		return nil, err
-	}
-	var changed []renewed
-	for i, num := range nums {
-		res, err := newResult(found[i])
-		if err != nil {
-			return nil, err
-		}
-		if res.mark != marks[num] {
-			changed = append(changed, renewed{parts[num], res})
-		}
-	}
-	return r.write(ctx, nums, changed)
-}
-
-// eachMark reads the marks of parts that need no looking at beyond them.
-func eachMark(ctx context.Context, tx store.Tx, nums []int64, marks map[int64]string) error {
-	return InChunks(nums, func(in string, args []any) error {
-		return store.Each(ctx, tx, func(r store.Row) error {
-			var num int64
-			var mark string
-			err := r.Scan(&num, &mark)
-			marks[num] = mark
-			return err
-		}, "SELECT num, mark FROM fleet_part WHERE num IN ("+in+")", args...)
-	})
-}
-
-// write keeps what was found and makes the verdicts that rest on it due.
-func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) (late []int64, err error) {
-	var written []int64
-	err = r.f.store.Update(ctx, func(tx store.Tx) error {
-		late, written = nil, nil
-		for _, p := range changed {
-			n, err := tx.Exec(ctx, "UPDATE fleet_part SET version = version + 1, mark = ?, found = ?, uncovered = ? WHERE num = ? AND version = ?",
-				p.mark, p.body, strings.Join(p.result.found.Uncovered, "\n"), p.num, p.version)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				late = append(late, p.num)
-				continue
-			}
-			written = append(written, p.num)
-			if err := indexHits(ctx, tx, p.num, p.part.found, p.result.found); err != nil {
-				return err
-			}
-		}
-		for _, num := range nums {
-			if r.touched[num] != nil || slices.Contains(late, num) {
-				continue
-			}
-			if _, err := tx.Exec(ctx, "UPDATE fleet_part SET fresh = 0 WHERE num = ? AND fresh = 1", num); err != nil {
-				return err
-			}
-		}
-		images, err := holders(ctx, tx, written)
-		if err != nil {
-			return err
-		}
-		return r.tell(ctx, tx, images)
-	})
-	r.changed = append(r.changed, written...)
-	return late, err
-}
-
-// done counts.
-func (r *refresh) done(ctx context.Context, matched int) (Refreshed, error) {
-	out := Refreshed{Matched: matched, Changed: len(r.changed)}
-	err := r.f.store.View(ctx, func(tx store.Tx) error {
-		images, err := holders(ctx, tx, r.changed)
-		out.Images = len(images)
-		return err
-	})
-	return out, err
 }

@@ -50,7 +50,7 @@ func Unpack(b []byte, v any) error {
 	if err != nil {
 		return fmt.Errorf("decompress row: %w", err)
 	}
-	if err := json.Unmarshal(text, v); err != nil {
+	if err := decode(text, v); err != nil {
 		return fmt.Errorf("decode row: %w", err)
 	}
 	return nil
