@@ -44,14 +44,14 @@ func urgency(f Finding) (Urgency, string) {
 	case f.Severity == "low", f.Severity == "none":
 		step = 3
 	}
-	if unused(f) {
+	if unused(&f) {
 		step++
 	}
 	return urgencies[min(step, len(urgencies)-1)], strings.Join(grounds(f), ", ")
 }
 
 // unused: the flawed code is known not to be in the program, or was never seen running.
-func unused(f Finding) bool {
+func unused(f *Finding) bool {
 	return f.Linked != nil && !*f.Linked || f.Executed != nil && !*f.Executed
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/component"
@@ -71,11 +72,20 @@ func canonical(ev Evidence) Evidence {
 		ev.Triage[i].Expires, ev.Triage[i].At = exact(ev.Triage[i].Expires), exact(ev.Triage[i].At)
 	}
 	byJSON(ev.Triage)
-	inOrder(ev.Components, func(a, b component.Component) int {
-		return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Path, b.Path))
+	inOrder(ev.Components, func(a, b *component.Component) int {
+		if c := strings.Compare(a.PURL, b.PURL); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Path, b.Path)
 	})
-	inOrder(ev.Findings, func(a, b finding.Finding) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Path, b.Path))
+	inOrder(ev.Findings, func(a, b *finding.Finding) int {
+		if c := strings.Compare(a.ID, b.ID); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.PURL, b.PURL); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Path, b.Path)
 	})
 	byJSON(ev.Facts)
 	byJSON(ev.Gaps)
@@ -103,11 +113,20 @@ func sorted(list []string) []string {
 
 // inOrder sorts a long list by what tells nearly all of its items apart, and only
 // those that are left equal by their JSON, which takes long.
-func inOrder[T any](list []T, order func(a, b T) int) {
-	slices.SortFunc(list, order)
+func inOrder[T any](list []T, order func(a, b *T) int) {
+	places := make([]*T, len(list)) // the items are large
+	for i := range list {
+		places[i] = &list[i]
+	}
+	slices.SortFunc(places, order)
+	before := make([]T, len(list))
+	for i, item := range places {
+		before[i] = *item
+	}
+	copy(list, before)
 	for len(list) > 0 {
 		same := 1
-		for same < len(list) && order(list[0], list[same]) == 0 {
+		for same < len(list) && order(&list[0], &list[same]) == 0 {
 			same++
 		}
 		if same > 1 {
