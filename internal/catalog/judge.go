@@ -37,7 +37,7 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 	}
 	var b *docket
 	err = c.store.View(ctx, func(tx store.Tx) error {
-		b = &docket{images: map[int64]*known{}, nums: map[image.Digest]int64{}, turns: map[turnOf]int64{}, channels: map[int64][]verdict.Channel{}}
+		b = &docket{images: map[int64]*known{}, nums: map[image.Digest]int64{}, turns: map[turnOf]int64{}, places: map[int64]place{}}
 		return c.fill(ctx, tx, b, pairs, state)
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 	var last opened
 	for i, p := range pairs {
 		num := b.nums[p.Image]
-		out[i] = Judged{Pair: p, Turn: b.turns[turnOf{num, p.Environment}], Standing: len(b.channels[num]) > 0}
+		out[i] = Judged{Pair: p, Turn: b.turns[turnOf{num, p.Environment}], Standing: len(b.places[num].channels) > 0}
 		k, env := b.images[num], envs[p.Environment]
 		if k == nil || env == nil {
 			continue
@@ -62,7 +62,9 @@ func (c *Catalog) JudgeAll(ctx context.Context, pairs []Pair, now time.Time) ([]
 			}
 		}
 		if last.cases[env.AsksSignatures()] == nil || triaged {
-			standing, err := c.stand(ctx, last.evidence, b.channels[num], env)
+			at := b.places[num]
+			at.triaged = triaged
+			standing, err := c.stand(ctx, last.evidence, at, env)
 			if err != nil {
 				return nil, err
 			}
@@ -105,10 +107,10 @@ func (c *Catalog) anyTriage(ctx context.Context) (bool, error) {
 // docket is what a batch of judgements is made from.
 type docket struct {
 	*assembler
-	images   map[int64]*known
-	nums     map[image.Digest]int64
-	turns    map[turnOf]int64
-	channels map[int64][]verdict.Channel // never nil lists for known images
+	images map[int64]*known
+	nums   map[image.Digest]int64
+	turns  map[turnOf]int64
+	places map[int64]place // never nil lists for known images
 }
 
 type turnOf struct {
@@ -138,7 +140,7 @@ func (c *Catalog) fill(ctx context.Context, tx store.Tx, b *docket, pairs []Pair
 			if body == nil {
 				return nil
 			}
-			b.images[num], b.channels[num] = &known{}, []verdict.Channel{}
+			b.images[num], b.places[num] = &known{}, place{channels: []verdict.Channel{}}
 			return store.Unpack(body, b.images[num])
 		}, "SELECT num, id, body FROM catalog_image WHERE id IN ("+marks+")", args...)
 	})
@@ -169,8 +171,13 @@ func (b *docket) stands(ctx context.Context, tx store.Tx, nums []int64) error {
 	return fleet.InChunks(nums, func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var num int64
-			ch, err := scanChannel(r, &num)
-			b.channels[num] = append(b.channels[num], ch)
+			ch, contact, err := scanChannel(r, &num)
+			at := b.places[num]
+			if len(at.channels) == 0 {
+				at.contact = contact
+			}
+			at.channels = append(at.channels, ch)
+			b.places[num] = at
 			return err
 		}, `SELECT DISTINCT d.image, c.golden, c.channel, c.since, g.body FROM catalog_digest d JOIN catalog_channel c ON c.digest = d.digest
 			JOIN catalog_golden g ON g.name = c.golden WHERE d.image IN (`+marks+") ORDER BY c.golden, c.channel", args...)

@@ -43,31 +43,43 @@ func (c *Catalog) EvidenceIn(ctx context.Context, img *Image, env *verdict.Envir
 	if img.Evidence != nil {
 		ev = *img.Evidence
 	}
-	channels, err := c.Channels(ctx, img.ID)
-	if err != nil {
+	at := place{triaged: true}
+	var err error
+	if at.channels, err = c.Channels(ctx, img.ID); err != nil {
 		return ev, err
 	}
-	return c.stand(ctx, ev, channels, env)
+	if len(at.channels) > 0 {
+		if g, err := c.Golden(ctx, at.channels[0].Golden); err == nil {
+			at.contact = g.Contact
+		}
+	}
+	return c.stand(ctx, ev, at, env)
+}
+
+// place is where an image stands.
+type place struct {
+	channels []verdict.Channel
+	contact  string // of the first
+	triaged  bool   // there are decisions on findings that may count for it
 }
 
 // stand adds to evidence what depends on where the image stands: channels, their
 // owner, who has signed it, and the decisions on its findings.
-func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, channels []verdict.Channel, env *verdict.Environment) (verdict.Evidence, error) {
+func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, at place, env *verdict.Environment) (verdict.Evidence, error) {
 	var err error
-	ev.Channels = channels
-	if ev.Triage, err = c.triageOf(ctx, image.Digest(ev.Image.ID), channels, env.Name); err != nil {
-		return ev, err
+	ev.Channels = at.channels
+	if at.triaged {
+		if ev.Triage, err = c.triageOf(ctx, image.Digest(ev.Image.ID), at.channels, env.Name); err != nil {
+			return ev, err
+		}
 	}
 	if env.AsksSignatures() {
 		if ev.Signatures, err = c.Signatures(ctx, image.Digest(ev.Image.ID)); err != nil {
 			return ev, err
 		}
 	}
-	if len(channels) > 0 {
-		ev.Image.Owner = channels[0].Owner
-		if g, err := c.Golden(ctx, channels[0].Golden); err == nil {
-			ev.Image.Contact = g.Contact
-		}
+	if len(at.channels) > 0 {
+		ev.Image.Owner, ev.Image.Contact = at.channels[0].Owner, at.contact
 	}
 	return ev, nil
 }
@@ -242,7 +254,7 @@ func (c *Catalog) Channels(ctx context.Context, id image.Digest) ([]verdict.Chan
 	err := c.store.View(ctx, func(tx store.Tx) error {
 		all = []verdict.Channel{}
 		return store.Each(ctx, tx, func(r store.Row) error {
-			ch, err := scanChannel(r)
+			ch, _, err := scanChannel(r)
 			if err != nil {
 				return err
 			}
@@ -254,20 +266,20 @@ func (c *Catalog) Channels(ctx context.Context, id image.Digest) ([]verdict.Chan
 	return all, err
 }
 
-// scanChannel reads golden, channel, since and the golden image's body.
-func scanChannel(r store.Row, before ...any) (verdict.Channel, error) {
-	var ch verdict.Channel
+// scanChannel reads golden, channel, since and the golden image's body, whose
+// contact it returns too.
+func scanChannel(r store.Row, before ...any) (ch verdict.Channel, contact string, err error) {
 	var since int64
 	var body string
 	if err := r.Scan(append(before, &ch.Golden, &ch.Name, &since, &body)...); err != nil {
-		return ch, err
+		return ch, "", err
 	}
 	var g Golden
 	if err := json.Unmarshal([]byte(body), &g); err != nil {
-		return ch, fmt.Errorf("decode golden image: %w", err)
+		return ch, "", fmt.Errorf("decode golden image: %w", err)
 	}
 	ch.Since, ch.Owner = store.Time(since), g.Owner
-	return ch, nil
+	return ch, g.Contact, nil
 }
 
 // claim is for how long a due verdict is one node's to make.

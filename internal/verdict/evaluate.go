@@ -245,6 +245,9 @@ func earlier(a, b time.Time) time.Time {
 // OneLine makes text from an image safe to show: no line breaks, no terminal
 // escapes, nothing invisible and nothing that turns the direction of writing around.
 func OneLine(text string) string {
+	if plain(text) {
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
@@ -254,4 +257,14 @@ func OneLine(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// plain tells at a glance that nothing in a text needs a closer look.
+func plain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

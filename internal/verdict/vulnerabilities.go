@@ -22,7 +22,7 @@ var highest = map[string]float64{"none": 0, "low": 3.9, "medium": 6.9, "high": 8
 
 // breach is a finding that breaks a condition.
 type breach struct {
-	finding  finding.Finding
+	finding  *finding.Finding
 	deadline time.Time // end of its grace; zero: it has none
 }
 
@@ -32,7 +32,8 @@ func (v *Vulnerabilities) judge(j *judge) {
 		return
 	}
 	broken := map[string][]breach{}
-	for _, f := range j.counted {
+	for i := range j.counted {
+		f := &j.counted[i]
 		if v.Unlinked == Allow && f.Linked != nil && !*f.Linked {
 			continue
 		}
@@ -65,7 +66,7 @@ func (v *Vulnerabilities) measures() bool {
 }
 
 // broken names the conditions a finding breaks.
-func (v *Vulnerabilities) broken(f finding.Finding) []string {
+func (v *Vulnerabilities) broken(f *finding.Finding) []string {
 	var broken []string
 	if f.Exploited && v.KnownExploited != Allow {
 		broken = append(broken, "knownExploited")
@@ -108,7 +109,7 @@ func severityOf(score float64) string {
 
 // deadline is when the grace of a finding ends; zero where it has none. Grace
 // runs from Since, so a finding that does not say since when has none.
-func (v *Vulnerabilities) deadline(f finding.Finding, condition string) time.Time {
+func (v *Vulnerabilities) deadline(f *finding.Finding, condition string) time.Time {
 	if f.Since.IsZero() {
 		return time.Time{}
 	}
