@@ -196,12 +196,13 @@ func TestAFeedForWhatNobodyCouldSpeakForIsNoticed(t *testing.T) {
 
 func TestMatchedAgainByTwoNodesAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, st store.Store) {
+		const many = 300 // more than one goroutine matches at once
 		one, two := open(t, st), open(t, st)
-		for i := range 40 {
+		for i := range many {
 			learnLayered(t, one, fmt.Sprint("image", i), fmt.Sprint("sys", i), "mid", fmt.Sprint("example.com/", i))
 		}
 		records := map[string]string{"DSA-1": flaw("DSA-1", "Debian:12", "openssl", "1.1")}
-		for i := range 40 {
+		for i := range many {
 			id := fmt.Sprint("GO-", i)
 			records[id] = flaw(id, "Go", fmt.Sprint("example.com/", i), "1.1.0")
 		}
@@ -215,7 +216,7 @@ func TestMatchedAgainByTwoNodesAtOnce(t *testing.T) {
 		}
 		ok(t, <-done)
 		ok(t, <-done)
-		for i := range 40 {
+		for i := range many {
 			for _, c := range []*catalog.Catalog{one, two} {
 				ev := find(t, c, digest(fmt.Sprint("image", i))).Evidence
 				want, _, err := finding.Match(t.Context(), advisory.New(st), scan.Inventory(*ev), st.Now())
