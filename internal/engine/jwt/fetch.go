@@ -1,0 +1,159 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package jwt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// Limits of what is fetched from a provider.
+const (
+	fetchTime = 10 * time.Second
+	maxFetch  = 1 << 20 // bytes of an answer
+	maxHops   = 3       // redirects
+)
+
+// newClient makes a client that trusts the given authorities (PEM; "": the
+// system's), follows few redirects and none to another scheme, and takes answers
+// up to maxFetch.
+func newClient(caPEM string) (*http.Client, error) {
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: fetchTime, ResponseHeaderTimeout: fetchTime, MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	if caPEM != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(caPEM)) {
+			return nil, fault.New(fault.Invalid, "could not parse CA PEM value successfully")
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	return &http.Client{
+		Transport: bounded{transport}, Timeout: fetchTime,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			switch {
+			case via[0].Method != http.MethodGet:
+				return errors.New("a redirect with what was for this address alone")
+			case len(via) > maxHops:
+				return errors.New("too many redirects")
+			case req.URL.Scheme != via[0].URL.Scheme:
+				return errors.New("a redirect to another scheme")
+			}
+			return nil
+		},
+	}, nil
+}
+
+// bounded cuts answers off at maxFetch.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxFetch), resp.Body}
+	}
+	return resp, err
+}
+
+// checkURL accepts addresses a provider can be asked at.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return fault.New(fault.Invalid, "the provider's URL must begin with https://")
+	case u.User != nil:
+		return fault.New(fault.Invalid, "the provider's URL must hold no credentials")
+	}
+	return nil
+}
+
+// getJSON fetches a document, with a bearer token where one is given. Errors say
+// what went wrong, not what the answer held.
+func getJSON(ctx context.Context, client *http.Client, from, bearer string, to any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return fault.New(fault.Invalid, "the provider's URL is none")
+	}
+	req.Header.Set("Accept", "application/json")
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fault.New(fault.Unavailable, "ask %s: %s", req.URL.Host, reason(err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fault.New(fault.Unavailable, "ask %s: it answered with status %d", req.URL.Host, resp.StatusCode)
+	}
+	dec := json.NewDecoder(resp.Body)
+	dec.UseNumber()
+	if err := dec.Decode(to); err != nil {
+		return fault.New(fault.Unavailable, "ask %s: its answer is not the JSON that was expected, or over %d bytes", req.URL.Host, maxFetch)
+	}
+	return nil
+}
+
+// reason is the last part of a network error, without the URL.
+func reason(err error) string {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	return err.Error()
+}
+
+// discovery is what a provider says of itself (OpenID Connect Discovery 1.0,
+// section 3), as far as it matters here.
+type discovery struct {
+	Issuer      string   `json:"issuer"`
+	Authorize   string   `json:"authorization_endpoint"`
+	Exchange    string   `json:"token_endpoint"`
+	JWKS        string   `json:"jwks_uri"`
+	UserInfo    string   `json:"userinfo_endpoint"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+}
+
+// discover asks a provider about itself. It must be who it was called by, and
+// must not send us, or anybody's browser, away from TLS.
+func discover(ctx context.Context, client *http.Client, base string) (*discovery, error) {
+	d := &discovery{}
+	if err := getJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
+		return nil, err
+	}
+	if d.Issuer != base {
+		return nil, fault.New(fault.Invalid, "the provider calls itself %q", d.Issuer).WithHint("oidc_discovery_url must be the issuer, to the letter")
+	}
+	for _, text := range []string{d.Authorize, d.Exchange, d.JWKS, d.UserInfo} {
+		if text == "" {
+			continue
+		}
+		if err := checkURL(text); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(base, "https:") && !strings.HasPrefix(text, "https:") {
+			return nil, fault.New(fault.Invalid, "the provider names an address without TLS")
+		}
+	}
+	if d.JWKS == "" {
+		return nil, fault.New(fault.Invalid, "the provider names no jwks_uri")
+	}
+	return d, nil
+}

@@ -1,0 +1,275 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package jwt
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+type signature = jose.SignatureAlgorithm
+
+// asymmetric are the algorithms tokens may be signed with. None that needs a
+// secret we share with the provider: there is none, and a public key must never
+// be taken for it.
+var asymmetric = []signature{
+	jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
+}
+
+// Limits of what a provider sends and how often it is asked.
+const (
+	maxToken = 64 << 10         // bytes
+	maxKeys  = 100              // in a set
+	minRSA   = 2048             // bits
+	keysNew  = 10 * time.Minute // a set this old is fetched again
+	keysOld  = time.Hour        // a set this old is not used where it cannot be fetched
+	patience = 10 * time.Second // between two attempts, whatever tokens ask for
+)
+
+// provider is whose tokens a configuration believes. Several requests use it at once.
+type provider struct {
+	config *config
+	client *http.Client
+	algs   []signature
+	static []jose.JSONWebKey
+	flight singleflight.Group
+
+	mu      sync.Mutex
+	found   *discovery // nil: not yet
+	keys    []jose.JSONWebKey
+	fetched time.Time // when keys was; zero: never
+	tried   time.Time // when it was last attempted
+	failed  error     // how that ended
+}
+
+func newProvider(c *config) (*provider, error) {
+	p := &provider{config: c, algs: asymmetric}
+	if len(c.Algs) > 0 {
+		p.algs = nil
+		for _, alg := range c.Algs {
+			p.algs = append(p.algs, signature(alg))
+		}
+	}
+	for _, text := range c.Keys {
+		key, err := publicKey(text)
+		if err != nil {
+			return nil, err
+		}
+		p.static = append(p.static, jose.JSONWebKey{Key: key})
+	}
+	var err error
+	p.client, err = newClient(c.DiscoveryCA + c.JWKSCA)
+	return p, err
+}
+
+// publicKey reads a public key, also that of a certificate, from PEM.
+func publicKey(text string) (any, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, fault.New(fault.Invalid, "error parsing public key: it is no PEM")
+	}
+	var key any
+	var err error
+	switch {
+	case strings.Contains(block.Type, "PRIVATE"):
+		return nil, fault.New(fault.Invalid, "error parsing public key: this is a private key").WithHint("give the public half, and think of this one as known to others")
+	case block.Type == "CERTIFICATE":
+		var cert *x509.Certificate
+		if cert, err = x509.ParseCertificate(block.Bytes); err == nil {
+			key = cert.PublicKey
+		}
+	case block.Type == "RSA PUBLIC KEY":
+		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	default:
+		key, err = x509.ParsePKIXPublicKey(block.Bytes)
+	}
+	if err != nil || !strong(key) {
+		return nil, fault.New(fault.Invalid, "error parsing public key: want RSA of at least %d bits, ECDSA or Ed25519", minRSA)
+	}
+	return key, nil
+}
+
+// strong reports whether a key is a public one that signatures can be believed of.
+func strong(key any) bool {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return key.N != nil && key.N.BitLen() >= minRSA
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+		return true
+	}
+	return false
+}
+
+// issuer is who must have issued tokens; "": anybody whose key is believed.
+func (p *provider) issuer() string {
+	if p.config.Issuer != "" {
+		return p.config.Issuer
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.found != nil {
+		return p.found.Issuer
+	}
+	return ""
+}
+
+// read verifies a token's signature and returns its claims, which nobody has
+// compared with anything yet.
+func (p *provider) read(ctx context.Context, token string, now time.Time) (claims, error) {
+	signed, err := parse(token, p.algs)
+	if err != nil {
+		return nil, err
+	}
+	header := signed.Signatures[0].Protected
+	keys, err := p.keysFor(ctx, header.KeyID, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if key.Algorithm != "" && key.Algorithm != header.Algorithm || key.Use != "" && key.Use != "sig" {
+			continue
+		}
+		if payload, err := signed.Verify(key.Key); err == nil {
+			return readClaims(payload)
+		}
+	}
+	return nil, fault.New(fault.Invalid, "no known key successfully validated the token signature")
+}
+
+// parse reads the compact form of a signed token, and no other.
+func parse(token string, algs []signature) (*jose.JSONWebSignature, error) {
+	if len(token) > maxToken {
+		return nil, fault.New(fault.TooLarge, "the token is over %d bytes", maxToken)
+	}
+	signed, err := jose.ParseSignedCompact(token, algs)
+	if err != nil || len(signed.Signatures) != 1 {
+		return nil, fault.New(fault.Invalid, "the token is malformed, or signed with an algorithm that is not allowed")
+	}
+	if _, critical := signed.Signatures[0].Protected.ExtraHeaders["crit"]; critical {
+		return nil, fault.New(fault.Invalid, "the token has critical extensions, which are not understood")
+	}
+	return signed, nil
+}
+
+func readClaims(payload []byte) (claims, error) {
+	var c claims
+	if err := decode(json.RawMessage(payload), &c); err != nil || c == nil {
+		return nil, fault.New(fault.Invalid, "the token's claims are no JSON object")
+	}
+	return c, nil
+}
+
+// keysFor are the keys that may have signed a token: those of its key id, or all
+// where it names none.
+func (p *provider) keysFor(ctx context.Context, id string, now time.Time) ([]jose.JSONWebKey, error) {
+	if len(p.static) > 0 {
+		return p.static, nil
+	}
+	keys, age := p.known(id, now)
+	if len(keys) > 0 && age < keysNew {
+		return keys, nil
+	}
+	err := p.refresh(ctx, now)
+	if keys, age = p.known(id, now); len(keys) > 0 && age < keysOld {
+		return keys, nil
+	}
+	if err == nil && id != "" {
+		err = fault.New(fault.Invalid, "the provider has no key with the token's id")
+	}
+	if err == nil {
+		err = fault.New(fault.Unavailable, "the provider has no key that can be used")
+	}
+	return nil, err
+}
+
+// known are the keys held by now, and how old they are.
+func (p *provider) known(id string, now time.Time) (keys []jose.JSONWebKey, age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range p.keys {
+		if id == "" || key.KeyID == id {
+			keys = append(keys, key)
+		}
+	}
+	return keys, now.Sub(p.fetched)
+}
+
+// refresh fetches the keys anew, but never twice within patience: whoever sends
+// tokens with made-up key ids makes us ask the provider no more often.
+func (p *provider) refresh(ctx context.Context, now time.Time) error {
+	_, err, _ := p.flight.Do("keys", func() (any, error) {
+		p.mu.Lock()
+		wait, last := !p.tried.IsZero() && now.Sub(p.tried) < patience, p.failed
+		p.mu.Unlock()
+		if wait {
+			return nil, last
+		}
+		keys, found, err := p.fetch(context.WithoutCancel(ctx))
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.tried, p.failed = now, err
+		if err == nil {
+			p.keys, p.found, p.fetched = keys, found, now
+		}
+		return nil, err
+	})
+	return err
+}
+
+// fetch asks the provider for its keys and, where it is discovered, for what else
+// it says of itself.
+func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *discovery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	from := p.config.JWKSURL
+	if p.config.DiscoveryURL != "" {
+		if found, err = discover(ctx, p.client, p.config.DiscoveryURL); err != nil {
+			return nil, nil, err
+		}
+		from = found.JWKS
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := getJSON(ctx, p.client, from, "", &set); err != nil {
+		return nil, nil, err
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, nil, fault.New(fault.TooLarge, "the provider has over %d keys", maxKeys)
+	}
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(raw) == nil && strong(key.Key) {
+			keys = append(keys, key) // others are for something else, such as encryption
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil, fault.New(fault.Unavailable, "the provider has no key that can be used")
+	}
+	return keys, found, nil
+}
+
+// discovered is what the provider says of itself; it is as new as the keys.
+func (p *provider) discovered(ctx context.Context, now time.Time) (*discovery, error) {
+	if _, err := p.keysFor(ctx, "", now); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.found, nil
+}
