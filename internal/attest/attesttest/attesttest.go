@@ -55,8 +55,12 @@ func Build(t *testing.T, folder string) string {
 // Probe compiles the workload of the tests; see testdata/probe.
 func Probe(t *testing.T) string {
 	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	return Build(t, filepath.Join(filepath.Dir(file), "..", "testdata", "probe"))
+	// By import path, for a test runs in its package's folder: -trimpath hides where files are.
+	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/goldkeep/goldkeep/internal/attest/testdata/probe").Output()
+	if err != nil {
+		t.Fatalf("go list probe: %v", err)
+	}
+	return Build(t, strings.TrimSpace(string(folder)))
 }
 
 // Process is a running workload.
