@@ -17,8 +17,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // signing is a registry with an image for two platforms, and a folder to work in.
@@ -141,9 +143,7 @@ func TestSigningInTheServer(t *testing.T) {
 	s.run(3, "signedBy", "verdict", s.arms[0], "--env", "prod")
 	vsa := []string{"image", "attest", s.ref, "--type", "vsa", "--env", "prod"}
 	verify := []string{"verify-attestation", "--key", "prod.pub", "--type", "https://slsa.dev/verification_summary/v1"}
-	s.run(3, "has not been scanned", vsa...)
-	s.run(0, "", "image", "add", s.repo+"@"+s.arms[1])
-	s.run(3, "is not admitted in prod", vsa...)
+	s.run(3, "is not admitted in prod", vsa...) // and the other image is brought first
 	s.cosign(false, verify...)
 	s.run(0, s.arms[1], "image", "sign", s.ref, "--key", "server:release")
 	s.run(3, "signedBy", "verdict", s.arms[0], "--env", "prod") // nobody has looked again
@@ -161,4 +161,35 @@ func TestSigningInTheServer(t *testing.T) {
 	s.run(0, "", "apply", "--yes", "-f", s.write("rules.yaml", s.signer("release", string(must(os.ReadFile(other+".pub"))(t)))+signedProd))
 	s.run(3, "is not admitted in prod", vsa...)
 	s.cosign(false, verify...)
+}
+
+const openProd = "apiVersion: goldkeep.dev/v1\nkind: Environment\nmetadata: {name: prod, owner: o}\nspec: {admit: [{hygiene: {root: deny}}]}\n"
+
+// TestVerdictOnWhatWasSavedThenPushed: CI sends what docker saved, then pushes; the
+// manifest of the registry, or of a layout folder, is news to the server. One command
+// signs the verdict all the same, also where the server cannot reach the registry.
+func TestVerdictOnWhatWasSavedThenPushed(t *testing.T) {
+	_, addr := dev(t, "VAULT_DEV_ROOT_TOKEN_ID=root")
+	s := newSigning(t)
+	s.env = []string{"GOLDKEEP_ADDR=" + addr, "GOLDKEEP_TOKEN=root"}
+	s.run(0, "", "apply", "--yes", "-f", s.write("rules.yaml", openProd))
+	s.run(0, "prod", "key", "create", "verdicts", "--in-server", "--purpose", "verdict", "--env", "prod")
+	public := s.write("prod.pub", s.run(0, "", "key", "show", "verdicts"))
+
+	img := must(remote.Image(must(name.NewDigest(s.repo + "@" + s.arms[0]))(t)))(t)
+	saved := s.file("saved.tar")
+	if err := tarball.WriteToFile(saved, must(name.NewTag("shop:1"))(t), img); err != nil {
+		t.Fatal(err)
+	}
+	s.run(0, "known", "image", "add", saved)
+	folder := s.file("layout")
+	if err := must(layout.Write(folder, empty.Index))(t).AppendImage(img); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{s.repo + "@" + s.arms[0], folder} {
+		s.run(0, "verification_summary", "image", "attest", ref, "--type", "vsa", "--env", "prod")
+		s.run(0, "PASSED", "image", "verify", ref, "--key", public, "--type", "vsa")
+	}
+	s.run(0, s.arms[1], "image", "attest", s.ref, "--type", "vsa", "--env", "prod", "--insecure") // sent from here
+	s.cosign(true, "verify-attestation", "--key", "prod.pub", "--type", "https://slsa.dev/verification_summary/v1")
 }

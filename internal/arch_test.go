@@ -22,7 +22,7 @@ const module = "github.com/goldkeep/goldkeep/"
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
 	fault manifest store barrier audit lease
-	image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
+	courier image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
 	policy entity auth engine gate
 	plan wire api agent term keeper sign cli server

@@ -196,7 +196,7 @@ func (e *Engine) imagesIn(ctx context.Context, manifest []byte) ([]image.Digest,
 			return nil, err
 		}
 		if len(known) != 1 {
-			return nil, fault.New(fault.Refused, "the image %s of the index has not been scanned", digest).
+			return nil, fault.New(fault.NotFound, "the image %s of the index has not been scanned", digest).
 				WithHint("bring it with: goldkeep image add NAME@%s", digest)
 		}
 		ids = append(ids, known[0])
@@ -213,7 +213,7 @@ func (e *Engine) oneImage(ctx context.Context, manifest []byte, config image.Dig
 		return nil, err
 	}
 	if !slices.Contains(known, config) {
-		return nil, fault.New(fault.Refused, "the server has not read the image %s by the manifest %s", config, digest).
+		return nil, fault.New(fault.NotFound, "the server has not read the image %s by the manifest %s", config, digest).
 			WithHint("bring it from where it lies now: goldkeep image add NAME@%s", digest)
 	}
 	return []image.Digest{config}, nil

@@ -36,7 +36,7 @@ func (c *caller) sign(admitted, pushed v1.Image, repository string) {
 	passed := decode[client.Signed](t, c.call("POST /api/v1/environments/{name}/attest", root, map[string]string{"manifest": string(manifest), "resource": repository}, "prod"))
 	c.verifies(passed, provenance.VerificationSummary, image.DigestOf(manifest))
 	other := must(json.Marshal(map[string]string{"manifest": strings.Replace(string(manifest), `"layers":[`, `"layers":[ `, 1), "resource": repository}))(t)
-	c.refused(403, "POST", "/api/v1/environments/prod/attest", root, string(other))
+	c.refused(404, "POST", "/api/v1/environments/prod/attest", root, string(other))
 	c.call("POST /api/v1/images/{digest}/signatures", root, map[string]string{"reference": repository + "@" + digest}, digest)
 	c.call("GET /api/v1/signers", root, nil)
 	c.call("DELETE /api/v1/signing-keys/{key}", root, nil, "release")

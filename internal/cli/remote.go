@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/report"
+	"github.com/goldkeep/goldkeep/internal/sign"
 	"github.com/goldkeep/goldkeep/internal/term"
 	"github.com/goldkeep/goldkeep/internal/verdict"
 )
@@ -72,34 +71,12 @@ func (a *app) bring(ctx context.Context, c *client.Client, img *image.Image, env
 		_, err = a.addImage(ctx, c, img.Name, "")
 	} else {
 		_ = content.Close()
-		err = a.sendThin(ctx, c, img)
+		err = sign.Send(ctx, c, img, func(sent, of int) { a.Line.Say(fmt.Sprintf("sending %d of %d layers", sent, of)) })
 	}
 	if err != nil {
 		return nil, err
 	}
 	return c.Check(ctx, environment, string(img.ID))
-}
-
-// sendThin sends an image without the layers the server has read before.
-func (a *app) sendThin(ctx context.Context, c *client.Client, img *image.Image) error {
-	named := func(l image.Layer) client.Layer {
-		return client.Layer{DiffID: string(l.DiffID), Digest: string(l.Digest)}
-	}
-	var layers []client.Layer
-	for _, l := range img.Layers {
-		layers = append(layers, named(l))
-	}
-	known, err := c.KnownLayers(ctx, layers)
-	if err != nil {
-		return err
-	}
-	a.Line.Say(fmt.Sprintf("sending %d of %d layers", len(layers)-len(known), len(layers)))
-	r, w := io.Pipe()
-	go func() { // ends with the reader: Close on it makes every write fail
-		w.CloseWithError(img.WriteArchive(ctx, w, func(l image.Layer) bool { return slices.Contains(known, named(l)) }))
-	}()
-	_, err = c.AddImage(ctx, img.Name, r)
-	return errors.Join(err, r.Close())
 }
 
 // showCheck prints the server's answer as check prints its own.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/goldkeep/goldkeep/internal/courier"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
@@ -65,7 +66,7 @@ func (s localStore) get(ctx context.Context, ref string) (io.ReadCloser, error) 
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", socket)
+			return (&net.Dialer{Timeout: courier.Dial}).DialContext(ctx, "unix", socket)
 		},
 	}}
 	target := url.URL{Scheme: "http", Host: s.engine, Path: "/images/" + ref + "/get"}

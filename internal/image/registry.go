@@ -7,24 +7,15 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/goldkeep/goldkeep/internal/courier"
 	"github.com/goldkeep/goldkeep/internal/fault"
-)
-
-// Time limits of one request to a registry. Bodies may take as long as they keep
-// coming.
-const (
-	dialTimeout   = 10 * time.Second
-	headerTimeout = 30 * time.Second
-	stallTimeout  = 60 * time.Second
 )
 
 // repository is one repository of a registry. Credentials come from the user's
@@ -63,7 +54,7 @@ func openRegistry(ctx context.Context, ref string, o Options) (*Image, error) {
 }
 
 func (r *repository) options(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(registryTransport)}
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(courier.Shared)}
 }
 
 // manifest implements source.
@@ -123,50 +114,4 @@ func registryFault(ref string, err error) error {
 			WithHint("log in with: podman login or docker login")
 	}
 	return fault.New(fault.Unavailable, "ask registry for %s: %s", ref, http.StatusText(answer.StatusCode))
-}
-
-// registryTransport is shared so that connections are used again.
-var registryTransport http.RoundTripper = &stallGuard{next: &http.Transport{
-	Proxy:                 http.ProxyFromEnvironment,
-	DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-	TLSHandshakeTimeout:   dialTimeout,
-	ResponseHeaderTimeout: headerTimeout,
-	ForceAttemptHTTP2:     true,
-	MaxIdleConnsPerHost:   8,
-	IdleConnTimeout:       90 * time.Second,
-}}
-
-// stallGuard cancels a request whose body stops coming.
-type stallGuard struct{ next http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (g *stallGuard) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	resp, err := g.next.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		cancel(nil)
-		return nil, err
-	}
-	timer := time.AfterFunc(stallTimeout, func() { cancel(errors.New("the answer stopped coming")) })
-	resp.Body = &guardedBody{ReadCloser: resp.Body, timer: timer, cancel: cancel}
-	return resp, nil
-}
-
-type guardedBody struct {
-	io.ReadCloser
-	timer  *time.Timer
-	cancel context.CancelCauseFunc
-}
-
-// Read implements io.Reader.
-func (b *guardedBody) Read(p []byte) (int, error) {
-	b.timer.Reset(stallTimeout)
-	return b.ReadCloser.Read(p)
-}
-
-// Close implements io.Closer.
-func (b *guardedBody) Close() error {
-	b.timer.Stop()
-	defer b.cancel(nil)
-	return b.ReadCloser.Close()
 }

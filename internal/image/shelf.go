@@ -88,6 +88,15 @@ func (s *Shelf) Close() error {
 	return s.close()
 }
 
+// Open opens the image one subject is, or leads to.
+func (s *Shelf) Open(ctx context.Context, subject Subject, o Options) (*Image, error) {
+	img, err := newLoader(s.at, o).load(ctx, subject.Raw, subject.Digest)
+	if err == nil && s.Name != "" {
+		img.Name = s.Name + "@" + string(subject.Digest)
+	}
+	return img, err
+}
+
 // Attached returns the bundles attached to one subject; see Image.Attached.
 func (s *Shelf) Attached(ctx context.Context, subject Digest) ([]Referrer, error) {
 	found, err := attachedTo(ctx, s.at, s.at, subject)

@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,5 +210,77 @@ func TestTooManyReferrersAreAnError(t *testing.T) {
 	}
 	if _, err := shelf.Attach(t.Context(), shelf.Subjects[0], image.Referrer{Type: bundleType, Body: make([]byte, 17<<20)}, attachedAt); !fault.Is(err, fault.TooLarge) {
 		t.Errorf("a bundle of 17 MiB: %v", err)
+	}
+}
+
+// TestManyAttachAtOnce: what several attach to one subject at the same time is all
+// listed, where the list is a file or a tag that everybody rewrites.
+func TestManyAttachAtOnce(t *testing.T) {
+	for what, tt := range map[string]struct {
+		ref     string
+		writers int
+	}{
+		"registry, tags only": {racingRegistry(t, indexOf(t, "arm64")), 2},
+		"layout":              {layoutOf(t, nil, sample(t, "arm64")), 12},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var writers sync.WaitGroup
+			for i := range tt.writers {
+				shelf := openShelf(t, tt.ref)
+				writers.Go(func() {
+					r := image.Referrer{Type: bundleType, Body: fmt.Appendf(nil, `{"n":%d}`, i)}
+					if _, err := shelf.Attach(t.Context(), shelf.Subjects[0], r, attachedAt); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			writers.Wait()
+			if found := attached(t, tt.ref); len(found) != tt.writers {
+				t.Errorf("of %d that were attached at once %d are listed: %s", tt.writers, len(found), bodies(found))
+			}
+		})
+	}
+}
+
+// racingRegistry has no referrers API, and lets the first two who read the list of a
+// subject's referrers go on only when both have read it.
+func racingRegistry(t *testing.T, index v1.ImageIndex) string {
+	t.Helper()
+	inner := registry.New(registry.Logger(discardLogger()))
+	var first, second sync.Once
+	met := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r)
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/sha256-") {
+			was := true
+			first.Do(func() { was = false })
+			if was {
+				second.Do(func() { close(met) })
+			}
+			<-met
+		}
+	}))
+	t.Cleanup(server.Close)
+	ref := strings.TrimPrefix(server.URL, "http://") + "/team/shop:1"
+	if err := remote.WriteIndex(must[name.Tag](t)(name.NewTag(ref)), index); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+// TestAShelfOpensItsImages: each subject can be read as the image it is.
+func TestAShelfOpensItsImages(t *testing.T) {
+	index := indexOf(t, "amd64", "arm64")
+	for what, ref := range map[string]string{"registry": registryWith(t, index, true), "layout": layoutOf(t, index)} {
+		shelf := openShelf(t, ref)
+		for i, arch := range []string{1: "linux/amd64", 2: "linux/arm64"} {
+			if i == 0 {
+				continue
+			}
+			img, err := shelf.Open(t.Context(), shelf.Subjects[i], image.Options{})
+			if err != nil || img.Platform != arch || img.Manifests[0] != shelf.Subjects[i].Digest {
+				t.Errorf("%s: %v is opened as %+v, %v", what, shelf.Subjects[i], img, err)
+			}
+		}
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
@@ -81,54 +83,59 @@ func isFallback(d descriptor) bool {
 
 // attach writes the blobs, then names the referrer in index.json.
 func (l *layout) attach(_ context.Context, what *sealedReferrer) error {
-	for _, blob := range [][]byte{what.body, emptyConfig, what.manifest} {
-		if err := l.write(blobName(DigestOf(blob)), blob); err != nil {
-			return err
+	return l.alone(func() error {
+		for _, blob := range [][]byte{what.body, emptyConfig, what.manifest} {
+			if err := l.write(blobName(DigestOf(blob)), blob); err != nil {
+				return err
+			}
 		}
-	}
-	return l.change(func(entries []json.RawMessage) ([]json.RawMessage, error) {
-		for i, e := range entries {
-			d, err := entryOf(e)
-			if err != nil {
-				return nil, err
-			}
-			if d.Digest == string(what.digest) {
-				return entries, nil
-			}
-			if d.Digest == string(what.subject.Digest) && d.Annotations[cosignKind] == "" {
-				if entries[i], err = annotated(e, cosignKind, cosignImage); err != nil {
+		return l.change(func(entries []json.RawMessage) ([]json.RawMessage, error) {
+			for i, e := range entries {
+				d, err := entryOf(e)
+				if err != nil {
 					return nil, err
 				}
+				if d.Digest == string(what.digest) {
+					return entries, nil
+				}
+				if d.Digest == string(what.subject.Digest) && d.Annotations[cosignKind] == "" {
+					if entries[i], err = annotated(e, cosignKind, cosignImage); err != nil {
+						return nil, err
+					}
+				}
 			}
-		}
-		added, err := json.Marshal(what.entry())
-		return append(entries, added), err
+			added, err := json.Marshal(what.entry())
+			return append(entries, added), err
+		})
 	})
 }
 
 // detach takes the referrer out of index.json and removes its manifest, so that
 // tools which look at all blobs do not find it either.
 func (l *layout) detach(_ context.Context, _, referrer Digest) error {
-	err := l.change(func(entries []json.RawMessage) ([]json.RawMessage, error) {
-		kept := []json.RawMessage{}
-		for _, e := range entries {
-			d, err := entryOf(e)
-			if err != nil {
-				return nil, err
-			}
-			if d.Digest != string(referrer) {
-				kept = append(kept, e)
-			}
+	return l.alone(func() error {
+		if err := l.change(less(referrer)); err != nil {
+			return err
 		}
-		return kept, nil
+		if err := l.root.Remove(filepath.FromSlash(blobName(referrer))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Invalid, "remove from image folder: %w", err)
+		}
+		return nil
 	})
+}
+
+// alone keeps others who write here waiting until do has returned: index.json is
+// read, changed and written.
+func (l *layout) alone(do func() error) error {
+	folder, err := l.root.Open(".")
+	if err == nil {
+		defer func() { _ = folder.Close() }() // gives the lock back
+		err = syscall.Flock(int(folder.Fd()), syscall.LOCK_EX)
+	}
 	if err != nil {
-		return err
+		return fault.New(fault.Unavailable, "lock image folder: %w", err)
 	}
-	if err := l.root.Remove(filepath.FromSlash(blobName(referrer))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Invalid, "remove from image folder: %w", err)
-	}
-	return nil
+	return do()
 }
 
 func entryOf(raw json.RawMessage) (descriptor, error) {
@@ -155,30 +162,46 @@ func annotated(raw json.RawMessage, key, value string) (json.RawMessage, error) 
 	return json.Marshal(entry)
 }
 
-// change rewrites the entries of index.json; all else in it stays as it was.
+// change rewrites the entries of index.json.
 func (l *layout) change(edit func([]json.RawMessage) ([]json.RawMessage, error)) error {
 	data, err := l.index()
+	if err == nil {
+		data, err = edited(data, edit)
+	}
 	if err != nil {
 		return err
 	}
+	return l.write("index.json", data)
+}
+
+// edited is an index with other entries; all else in it stays as it was.
+func edited(index []byte, edit func([]json.RawMessage) ([]json.RawMessage, error)) ([]byte, error) {
 	var doc map[string]json.RawMessage
 	var entries []json.RawMessage
-	if err := decodeDocument("index", data, &doc); err != nil {
-		return err
+	if err := decodeDocument("index", index, &doc); err != nil {
+		return nil, err
 	}
 	if err := json.Unmarshal(doc["manifests"], &entries); err != nil {
-		return fault.New(fault.Invalid, "read image index: its manifests are no list")
+		return nil, fault.New(fault.Invalid, "read image index: its manifests are no list")
 	}
-	if entries, err = edit(entries); err != nil {
-		return err
+	entries, err := edit(entries)
+	if err == nil {
+		doc["manifests"], err = json.Marshal(entries)
 	}
-	if doc["manifests"], err = json.Marshal(entries); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	if data, err = json.Marshal(doc); err != nil {
-		return err
+	return json.Marshal(doc)
+}
+
+// less leaves one entry out.
+func less(gone Digest) func([]json.RawMessage) ([]json.RawMessage, error) {
+	return func(entries []json.RawMessage) ([]json.RawMessage, error) {
+		return slices.DeleteFunc(entries, func(e json.RawMessage) bool {
+			d, err := entryOf(e)
+			return err == nil && d.Digest == string(gone)
+		}), nil
 	}
-	return l.write("index.json", data)
 }
 
 // write makes a file appear whole or not at all.

@@ -4,10 +4,13 @@
 package image
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -69,10 +72,50 @@ func (r *repository) attach(ctx context.Context, what *sealedReferrer) error {
 		}
 	}
 	ref := r.repo.Digest(string(what.digest))
-	if err := remote.Put(ref, document{what.manifest, manifestType}, r.options(ctx)...); err != nil {
-		return writeFault(ref.String(), err)
+	for range listTries {
+		if err := remote.Put(ref, document{what.manifest, manifestType}, r.options(ctx)...); err != nil {
+			return writeFault(ref.String(), err)
+		}
+		if listed, err := r.listed(ctx, what); listed || err != nil {
+			return err
+		}
 	}
-	return nil
+	return fault.New(fault.Conflict, "attach to %s: others keep writing the list of referrers", what.subject.Digest).WithHint("try again")
+}
+
+// The list behind the fallback tag is read, changed and written, and no registry
+// locks it: whoever is put on it looks, a moment later, whether somebody else who
+// wrote it at the same time has left it out.
+const (
+	listTries = 10
+	listPause = 200 * time.Millisecond // up to twice that
+)
+
+func (r *repository) listed(ctx context.Context, what *sealedReferrer) (bool, error) {
+	if list, err := r.fallback(ctx, what.subject.Digest); list == nil || err != nil {
+		return err == nil, err
+	}
+	select {
+	case <-time.After(listPause + rand.N(listPause)):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	all, err := r.referrers(ctx, what.subject.Digest)
+	return slices.ContainsFunc(all, func(d descriptor) bool { return d.Digest == string(what.digest) }), err
+}
+
+// fallback is the list behind the fallback tag; nil where there is none.
+func (r *repository) fallback(ctx context.Context, subject Digest) ([]byte, error) {
+	tag := r.repo.Tag(fallbackTag(subject))
+	desc, err := remote.Get(tag, r.options(ctx)...)
+	var answer *transport.Error
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, registryFault(tag.String(), err)
+	}
+	return desc.Manifest, nil
 }
 
 // detach takes a referrer off the list behind the fallback tag, where there is
@@ -95,49 +138,19 @@ func (r *repository) detach(ctx context.Context, subject, referrer Digest) error
 }
 
 func (r *repository) unlist(ctx context.Context, subject, referrer Digest) error {
-	tag := r.repo.Tag(fallbackTag(subject))
-	desc, err := remote.Get(tag, r.options(ctx)...)
-	var answer *transport.Error
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return nil
-	}
-	if err != nil {
-		return registryFault(tag.String(), err)
-	}
-	list, changed, err := without(desc.Manifest, referrer)
-	if err != nil || !changed {
+	held, err := r.fallback(ctx, subject)
+	if held == nil || err != nil || !bytes.Contains(held, []byte(referrer)) {
 		return err
 	}
+	list, err := edited(held, less(referrer))
+	if err != nil {
+		return err
+	}
+	tag := r.repo.Tag(fallbackTag(subject))
 	if err := remote.Put(tag, document{list, types.OCIImageIndex}, r.options(ctx)...); err != nil {
 		return writeFault(tag.String(), err)
 	}
 	return nil
-}
-
-// without is an index less one of its entries; all else stays as it was.
-func without(index []byte, gone Digest) (rest []byte, changed bool, err error) {
-	var doc map[string]json.RawMessage
-	var entries []json.RawMessage
-	if err := decodeDocument("index", index, &doc); err != nil {
-		return nil, false, err
-	}
-	if err := json.Unmarshal(doc["manifests"], &entries); err != nil {
-		return nil, false, fault.New(fault.Invalid, "read image index: its manifests are no list")
-	}
-	kept := []json.RawMessage{}
-	for _, e := range entries {
-		var d descriptor
-		if err := json.Unmarshal(e, &d); err == nil && d.Digest == string(gone) {
-			changed = true
-			continue
-		}
-		kept = append(kept, e)
-	}
-	if doc["manifests"], err = json.Marshal(kept); err != nil {
-		return nil, false, err
-	}
-	rest, err = json.Marshal(doc)
-	return rest, changed, err
 }
 
 // writeFault is registryFault for writing.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,8 @@ func (a commands) attestCommand() *cobra.Command {
 			"--type is sbom (CycloneDX or SPDX, as the file says), slsaprovenance, test-result, openvex,\n" +
 			"or any predicate type as a URI; --predicate is the file with the predicate. With --type vsa\n" +
 			"the server judges the image now; where it is admitted that is signed with the environment's\n" +
-			"own key and replaces the verdict before, else that one is removed.",
+			"own key and replaces the verdict before, else that one is removed. What the server has not\n" +
+			"read from there yet (it was sent as an archive, and pushed later) is brought to it first.",
 		Example: "  goldkeep check ./layout -o cyclonedx > sbom.json\n" +
 			"  goldkeep image attest ./layout --key ci.key --type sbom --predicate sbom.json\n" +
 			"  goldkeep image attest registry.example.com/team/shop:1.2 --type vsa --env prod",
@@ -171,7 +173,10 @@ func (a commands) attestVerdict(ctx context.Context, ref string, open image.Opti
 		return err
 	}
 	defer func() { _ = shelf.Close() }()
-	server := &serverVerdict{ctx: func() context.Context { return ctx }, client: c, environment: environment, resource: shelf.Name}
+	server := &serverVerdict{
+		ctx: func() context.Context { return ctx }, client: c, environment: environment, resource: shelf.Name,
+		bring: sync.OnceValue(func() error { return lying{a, c, shelf, ref, open}.bring(ctx) }),
+	}
 	made, err := provenance.Saying{By: server, At: time.Now(), Say: server.say}.Replace(ctx, shelf, public)
 	if fault.Is(err, fault.Refused) || client.KindOf(err) == fault.Refused.String() {
 		return errors.Join(err, provenance.Withdraw(ctx, shelf, public))

@@ -81,12 +81,18 @@ type serverVerdict struct {
 	client      *client.Client
 	environment string
 	resource    string
+	bring       func() error // brings what the server has not read yet
 	bundle      []byte
 }
 
 // say asks for the verdict on one subject.
 func (v *serverVerdict) say(s image.Subject) (*provenance.Statement, error) {
 	signed, err := v.client.AttestVerdict(v.ctx(), v.environment, string(s.Raw), v.resource)
+	if client.KindOf(err) == fault.NotFound.String() {
+		if err = v.bring(); err == nil {
+			signed, err = v.client.AttestVerdict(v.ctx(), v.environment, string(s.Raw), v.resource)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
