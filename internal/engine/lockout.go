@@ -78,3 +78,36 @@ func loadFailures(ctx context.Context, r barrier.Reader, account string) (failur
 	}
 	return *f, nil
 }
+
+// Locker is an auth method that locks accounts out.
+type Locker interface {
+	// Locked names the accounts that are locked now, sorted.
+	Locked(ctx context.Context) ([]string, error)
+	// Unlock lets an account log in again; one that is not locked is fine.
+	Unlock(ctx context.Context, account string) error
+}
+
+// Locked implements Locker.
+func (l Lockout) Locked(ctx context.Context) (accounts []string, err error) {
+	err = l.space.View(ctx, func(r barrier.Reader) error {
+		names, err := Below(ctx, r, "")
+		if err != nil {
+			return err
+		}
+		accounts = nil
+		for _, name := range names {
+			f, err := loadFailures(ctx, r, name)
+			if err != nil {
+				return err
+			}
+			if f.Count >= lockAfter && l.space.Now().Before(f.Last.Add(lockFor)) {
+				accounts = append(accounts, name)
+			}
+		}
+		return nil
+	})
+	return accounts, err
+}
+
+// Unlock implements Locker.
+func (l Lockout) Unlock(ctx context.Context, account string) error { return l.Succeeded(ctx, account) }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,8 @@ type Mount struct {
 	UUID        string            `json:"uuid"`
 	Accessor    string            `json:"accessor"` // "kv_1a2b3c4d"
 	Options     map[string]string `json:"options,omitempty"`
+	Local       bool              `json:"local,omitempty"`
+	SealWrap    bool              `json:"seal_wrap,omitempty"`
 	Config      MountConfig       `json:"config"`
 }
 
@@ -41,6 +44,15 @@ type MountConfig struct {
 	ForceNoCache bool          `json:"force_no_cache,omitempty"`
 	Listing      string        `json:"listing,omitempty"` // "unauth", "hidden" or ""
 	TokenType    string        `json:"token_type,omitempty"`
+
+	// What clients set and want to see again: there is nothing to be done about it.
+	// The audit blinds every value, engines see no headers, and send those they choose.
+	AuditRequest    []string       `json:"audit_request,omitempty"`
+	AuditResponse   []string       `json:"audit_response,omitempty"`
+	RequestHeaders  []string       `json:"request_headers,omitempty"`
+	ResponseHeaders []string       `json:"response_headers,omitempty"`
+	PluginVersion   string         `json:"plugin_version,omitempty"`
+	UserLockout     map[string]any `json:"user_lockout,omitempty"`
 }
 
 // Auth reports whether the mount is an auth method.
@@ -166,19 +178,31 @@ func (m *Mounts) Named(ctx context.Context, uuid string) (*Slot, error) {
 
 // List returns all mounts, sorted by path.
 func (m *Mounts) List(ctx context.Context) ([]Mount, error) {
-	t, err := m.current(ctx)
+	slots, err := m.Slots(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []Mount
-	for _, slots := range []map[string]*Slot{m.fixed, t.slots} {
-		for _, slot := range slots {
-			all = append(all, slot.Mount)
-		}
+	for _, slot := range slots {
+		all = append(all, slot.Mount)
 	}
-	slices.SortFunc(all, func(a, b Mount) int { return strings.Compare(a.Path, b.Path) })
 	return all, nil
 }
+
+// Slots returns all mounts with their engines, sorted by path.
+func (m *Mounts) Slots(ctx context.Context) ([]*Slot, error) {
+	t, err := m.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.AppendSeq(slices.Collect(maps.Values(m.fixed)), maps.Values(t.slots))
+	slices.SortFunc(all, func(a, b *Slot) int { return strings.Compare(a.Mount.Path, b.Mount.Path) })
+	return all, nil
+}
+
+// Kinds names the kinds of engine there are, those of auth methods with "auth/"
+// before them, sorted.
+func (m *Mounts) Kinds() []string { return slices.Sorted(maps.Keys(m.kinds)) }
 
 // Add mounts an engine; it serves requests when Add returns. A path in use (or
 // above or below one) and an unknown kind are fault.Invalid.
@@ -384,9 +408,7 @@ func (m *Mounts) engine(mount Mount) Engine {
 	return build(mount, m.space.Sub(dataDir+mount.UUID))
 }
 
-func (m Mount) same(o Mount) bool {
-	return m.UUID == o.UUID && m.Path == o.Path && m.Description == o.Description && m.Config == o.Config && maps.Equal(m.Options, o.Options)
-}
+func (m Mount) same(o Mount) bool { return reflect.DeepEqual(m, o) }
 
 func readVersion(ctx context.Context, r barrier.Reader) (string, error) {
 	e, err := r.Get(ctx, versionAt)

@@ -324,6 +324,30 @@ func (l *Ledger) Count(ctx context.Context) (Counts, error) {
 	return c, err
 }
 
+// Failing returns up to limit leases that could not be undone so far. It reads every
+// lease: ask seldom.
+func (l *Ledger) Failing(ctx context.Context, limit int) ([]*Lease, error) {
+	ids, err := l.idsBelow(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var failing []*Lease
+	err = l.o.Space.View(ctx, func(r barrier.Reader) error {
+		failing = nil
+		for _, id := range ids {
+			have, err := load(ctx, r, id)
+			if err != nil {
+				return err
+			}
+			if have != nil && have.State == Revoking && have.LastError != "" && len(failing) < limit {
+				failing = append(failing, have)
+			}
+		}
+		return nil
+	})
+	return failing, err
+}
+
 func (c *Counts) add(l *Lease) {
 	switch {
 	case l == nil:

@@ -85,6 +85,7 @@ func (s *Server) workloadAuthority(ctx context.Context) (*ca.Authority, error) {
 // sealed forgets what was opened with the keys.
 func (s *Server) sealed() {
 	s.mounts.Forget()
+	s.quotas.Forget()
 	s.caMu.Lock()
 	defer s.caMu.Unlock()
 	s.authority = nil
@@ -120,6 +121,13 @@ func (e watchedEngine) Handle(ctx context.Context, req *engine.Request) (*engine
 		e.changed()
 	}
 	return resp, err
+}
+
+// state is what may be shown of the settings.
+func (s *Server) state() map[string]any {
+	return map[string]any{"listeners": []any{map[string]any{
+		"type": "tcp", "config": map[string]any{"address": s.config.Listen, "tls_disable": s.config.TLS.Off},
+	}}}
 }
 
 // layerCache is the catalog as package scan wants it.

@@ -4,12 +4,15 @@
 package server
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 )
 
 // metrics are few, and all named here. None has a label that could name a secret.
@@ -48,6 +51,21 @@ func gauge(name, help string, is func() bool) prometheus.Collector {
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// metricsText is what the metrics are now, for sys/metrics.
+func (s *Server) metricsText() ([]byte, error) {
+	families, err := s.metrics.registry.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("gather metrics: %w", err)
+	}
+	var b bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			return nil, fmt.Errorf("write metrics: %w", err)
+		}
+	}
+	return b.Bytes(), nil
 }
 
 // count measures the requests of a door.

@@ -70,6 +70,7 @@ type Server struct {
 	leases    *lease.Ledger
 	wrapping  *engine.Wrapping
 	mounts    *engine.Mounts
+	quotas    *engine.Quotas
 	catalog   *catalog.Catalog
 	advisory  *advisory.Index
 	vendors   *vex.Book
@@ -177,17 +178,19 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
 		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens),
 	}, s.store.Exclusive())
+	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
 		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),
 	}))
 	s.mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
 		Barrier: s.barrier, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
+		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,
 	}))
 	s.gate = gate.New(gate.Options{
 		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
-		Wrapping: s.wrapping, Audit: s.audit, Now: s.store.Now, Logger: s.log,
+		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Now: s.store.Now, Logger: s.log,
 	})
 	return nil
 }

@@ -147,18 +147,20 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
 	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
+	quotas := engine.NewQuotas(space.Sub("quota"), w.st.Exclusive())
 	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
 	}))
 	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
 		Barrier: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
+		Quotas: quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 	}))
 	mounts.Fix("api/", "api", "", evidence{})
 	return gate.New(gate.Options{
 		Barrier: w.b, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: leases,
-		Wrapping: wrapping, Audit: w.audit, Now: w.st.Now, Logger: logger,
+		Wrapping: wrapping, Quotas: quotas, Audit: w.audit, Now: w.st.Now, Logger: logger,
 	})
 }
 

@@ -285,3 +285,13 @@ func (e *Engine) resetField(field string) engine.Handler {
 		return nil, e.edit(ctx, v["name"], func(_ barrier.Writer, r *role) error { return r.update(f) })
 	}
 }
+
+var _ engine.Locker = (*Engine)(nil)
+
+// Locked implements engine.Locker.
+func (e *Engine) Locked(ctx context.Context) ([]string, error) { return e.lockout.Locked(ctx) }
+
+// Unlock implements engine.Locker.
+func (e *Engine) Unlock(ctx context.Context, account string) error {
+	return e.lockout.Unlock(ctx, account)
+}

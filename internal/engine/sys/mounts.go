@@ -6,7 +6,6 @@ package sys
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,21 +15,30 @@ import (
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
 
+// What the paths of mounts take.
+const (
+	tuneFields = "default_lease_ttl:duration max_lease_ttl:duration description audit_non_hmac_request_keys:list audit_non_hmac_response_keys:list " +
+		"listing_visibility passthrough_request_headers:list allowed_response_headers:list token_type user_lockout_config:map plugin_version options:map " +
+		"force_no_cache:boolean"
+	mountFields = "type description config:map options:map local:boolean seal_wrap:boolean external_entropy_access:boolean plugin_name plugin_version " + tuneFields
+)
+
 func (e *Engine) mountRoutes() []engine.Route {
 	tuneAuth := engine.Ops{Read: e.readTune(true), Write: e.tune(true)}
 	tune := engine.Ops{Read: e.readTune(false), Write: e.tune(false)}
 	return []engine.Route{
-		{Path: "mounts", Ops: engine.Ops{Read: e.listMounts(false)}},
-		{Path: "auth", Ops: engine.Ops{Read: e.listMounts(true)}},
-		{Path: "remount", Ops: engine.Ops{Write: e.remount}},
-		{Path: "internal/ui/mounts", Ops: engine.Ops{Read: e.visibleMounts}},
-		{Path: "internal/ui/mounts/{path...}", Ops: engine.Ops{Read: e.mountBelow}},
-		{Path: "mounts/{path...}", Ops: engine.Ops{
+		{Path: "mounts", Help: "The secret engines that are mounted.", Ops: engine.Ops{Read: e.listMounts(false)}},
+		{Path: "auth", Help: "The auth methods that are enabled.", Ops: engine.Ops{Read: e.listMounts(true)}},
+		{Path: "remount", Help: "Gives a mount another path; its leases are revoked.", Takes: "from to", Ops: engine.Ops{Write: e.remount}},
+		{Path: "remount/status/{migration_id}", Help: "How a remount went.", Ops: engine.Ops{Read: e.remountStatus}},
+		{Path: "internal/ui/mounts", Help: "The mounts the caller may see.", Ops: engine.Ops{Read: e.visibleMounts}},
+		{Path: "internal/ui/mounts/{path...}", Help: "The mount that serves a path.", Ops: engine.Ops{Read: e.mountBelow}},
+		{Path: "mounts/{path...}", Help: "A mount: enable, read, tune (below /tune), disable.", Takes: mountFields, Ops: engine.Ops{
 			Read:   suffixed(tune.Read, e.readMount(false)),
 			Write:  suffixed(tune.Write, e.mount(false)),
 			Delete: e.unmount(false),
 		}},
-		{Path: "auth/{path...}", Ops: engine.Ops{
+		{Path: "auth/{path...}", Help: "An auth method: enable, read, tune (below /tune), disable.", Takes: mountFields, Ops: engine.Ops{
 			Read:   suffixed(tuneAuth.Read, e.readMount(true)),
 			Write:  suffixed(tuneAuth.Write, e.mount(true)),
 			Delete: e.unmount(true),
@@ -57,44 +65,7 @@ func mountPath(name string, isAuth bool) string {
 	return name
 }
 
-// shownMount is what is told about a mount.
-type shownMount struct {
-	Accessor       string            `json:"accessor"`
-	Config         shownConfig       `json:"config"`
-	DeprecationSt  string            `json:"deprecation_status,omitempty"`
-	Description    string            `json:"description"`
-	External       bool              `json:"external_entropy_access"`
-	Local          bool              `json:"local"`
-	Options        map[string]string `json:"options"`
-	PluginVersion  string            `json:"plugin_version"`
-	RunningVersion string            `json:"running_plugin_version"`
-	RunningSHA     string            `json:"running_sha256"`
-	SealWrap       bool              `json:"seal_wrap"`
-	Type           string            `json:"type"`
-	UUID           string            `json:"uuid"`
-}
-
-// shownConfig is a mount's configuration; 0 means: as the system does.
-type shownConfig struct {
-	DefaultTTL   int64  `json:"default_lease_ttl"`
-	MaxTTL       int64  `json:"max_lease_ttl"`
-	ForceNoCache bool   `json:"force_no_cache"`
-	Listing      string `json:"listing_visibility,omitempty"`
-	TokenType    string `json:"token_type,omitempty"`
-}
-
-func shown(m engine.Mount) shownMount {
-	s := shownMount{Accessor: m.Accessor, Description: m.Description, Options: m.Options, Type: m.Kind, UUID: m.UUID}
-	s.Config = shownConfig{
-		DefaultTTL: seconds(m.Config.DefaultTTL), MaxTTL: seconds(m.Config.MaxTTL),
-		ForceNoCache: m.Config.ForceNoCache, Listing: m.Config.Listing,
-	}
-	if m.Auth() {
-		s.Config.TokenType = "default-service"
-	}
-	return s
-}
-
+// seconds is how durations are told.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 func (e *Engine) listMounts(isAuth bool) engine.Handler {
@@ -106,7 +77,7 @@ func (e *Engine) listMounts(isAuth bool) engine.Handler {
 		list := map[string]shownMount{}
 		for _, m := range all {
 			if m.Auth() == isAuth {
-				list[strings.TrimPrefix(m.Path, "auth/")] = shown(m)
+				list[strings.TrimPrefix(m.Path, "auth/")] = e.shown(m)
 			}
 		}
 		return &engine.Response{Data: list, Flat: true}, nil
@@ -134,7 +105,7 @@ func (e *Engine) readMount(isAuth bool) engine.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return &engine.Response{Data: shown(*m), Flat: true}, nil
+		return &engine.Response{Data: e.shown(*m), Flat: true}, nil
 	}
 }
 
@@ -154,6 +125,10 @@ func (e *Engine) add(ctx context.Context, f *engine.Fields, path string, isAuth 
 	}
 	if !isAuth && strings.HasPrefix(m.Path, "auth/") || strings.HasPrefix(m.Path, "sys/") {
 		return fault.New(fault.Invalid, "cannot mount at %q", m.Path)
+	}
+	m.Local, m.SealWrap = f.Bool("local", false), f.Bool("seal_wrap", false)
+	if f.Err() != nil {
+		return f.Err()
 	}
 	if err := readMountConfig(f.Object("config"), &m.Config); err != nil {
 		return err
@@ -180,40 +155,6 @@ func settleKind(m *engine.Mount) error {
 		return fault.New(fault.Invalid, "options.version of kv must be \"1\" or \"2\"")
 	}
 	return nil
-}
-
-// readMountConfig takes the settings that were sent and leaves the others.
-func readMountConfig(f *engine.Fields, c *engine.MountConfig) error {
-	if f.Has("default_lease_ttl") {
-		c.DefaultTTL = systemTTL(f, "default_lease_ttl")
-	}
-	if f.Has("max_lease_ttl") {
-		c.MaxTTL = systemTTL(f, "max_lease_ttl")
-	}
-	if f.Has("listing_visibility") {
-		c.Listing = f.Text("listing_visibility")
-	}
-	if f.Has("token_type") {
-		c.TokenType = f.Text("token_type")
-	}
-	c.ForceNoCache = f.Bool("force_no_cache", c.ForceNoCache)
-	switch {
-	case f.Err() != nil:
-		return f.Err()
-	case c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL:
-		return fault.New(fault.Invalid, "default_lease_ttl is above max_lease_ttl")
-	case !slices.Contains([]string{"", "hidden", "unauth"}, c.Listing):
-		return fault.New(fault.Invalid, "listing_visibility must be \"hidden\" or \"unauth\"")
-	}
-	return nil
-}
-
-// systemTTL reads a lifetime; "system" and nothing mean the system's own.
-func systemTTL(f *engine.Fields, name string) time.Duration {
-	if f.Text(name) == "system" {
-		return 0
-	}
-	return f.Duration(name)
 }
 
 func (e *Engine) unmount(isAuth bool) engine.Handler {
@@ -248,95 +189,10 @@ func (e *Engine) removeAuth(ctx context.Context, m engine.Mount) error {
 	return err
 }
 
-func (e *Engine) readTune(isAuth bool) engine.Handler {
-	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-		if isAuthName(v["path"]) {
-			return e.readTune(true)(ctx, nil, engine.Vars{"path": strings.TrimPrefix(v["path"], "auth/")})
-		}
-		m, err := e.find(ctx, v["path"], isAuth)
-		if err != nil {
-			return nil, err
-		}
-		data := map[string]any{
-			"default_lease_ttl": seconds(m.DefaultTTL()), "max_lease_ttl": seconds(m.MaxTTL()),
-			"force_no_cache": m.Config.ForceNoCache, "description": m.Description,
-		}
-		if m.Config.Listing != "" {
-			data["listing_visibility"] = m.Config.Listing
-		}
-		if len(m.Options) > 0 {
-			data["options"] = m.Options
-		}
-		if m.Auth() {
-			data["token_type"] = "default-service"
-		}
-		return &engine.Response{Data: data, Flat: true}, nil
-	}
-}
-
-// isAuthName reports whether an auth mount was named below sys/mounts, as the
-// command line does to tune one.
-func isAuthName(name string) bool { return strings.HasPrefix(name, "auth/") }
-
-func (e *Engine) tune(isAuth bool) engine.Handler {
-	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-		f := engine.Read(req)
-		options := f.Map("options")
-		if f.Err() != nil {
-			return nil, f.Err()
-		}
-		path := mountPath(v["path"], isAuth && !isAuthName(v["path"]))
-		if _, err := e.find(ctx, strings.TrimPrefix(path, "auth/"), isAuth || isAuthName(v["path"])); err != nil {
-			return nil, err
-		}
-		return nil, e.o.Mounts.Tune(ctx, path, func(m *engine.Mount) error {
-			if f.Has("description") {
-				m.Description = f.Text("description")
-			}
-			if version := options["version"]; version == "1" && m.Options["version"] == "2" {
-				return fault.New(fault.Invalid, "cannot downgrade mount from version 2")
-			}
-			m.Options = mergeOptions(m.Options, options)
-			if err := settleKind(m); err != nil {
-				return err
-			}
-			return readMountConfig(f, &m.Config)
-		})
-	}
-}
-
-func mergeOptions(have, more map[string]string) map[string]string {
-	merged := map[string]string{}
-	for _, options := range []map[string]string{have, more} {
-		for k, v := range options {
-			merged[k] = v
-		}
-	}
-	if len(merged) == 0 {
-		return nil
-	}
-	return merged
-}
-
-func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
-	from, to := f.Text("from"), f.Text("to")
-	if f.Err() != nil || from == "" || to == "" {
-		return nil, fault.New(fault.Invalid, "both 'from' and 'to' path must be specified as a string")
-	}
-	if err := e.o.Leases.RevokePrefix(ctx, mountPath(from, false), true); err != nil {
-		return nil, err
-	}
-	if err := e.o.Mounts.Move(ctx, from, to); err != nil {
-		return nil, err
-	}
-	return &engine.Response{Data: map[string]string{"migration_id": req.ID}, Flat: true}, nil
-}
-
 // uiMount is what the internal paths tell about a mount.
 type uiMount struct {
 	shownMount
-	Path string `json:"path,omitempty"`
+	Path string `json:"path"`
 }
 
 // holder is the policies of whoever asks, on paths that are open to all. Nobody
@@ -381,7 +237,7 @@ func (e *Engine) visibleMounts(ctx context.Context, req *engine.Request, _ engin
 			group, name = authed, strings.TrimPrefix(m.Path, "auth/")
 		}
 		if set != nil {
-			group[name] = shown(m)
+			group[name] = e.shown(m)
 		} else {
 			group[name] = map[string]any{"type": m.Kind, "description": m.Description, "options": m.Options}
 		}
@@ -404,6 +260,6 @@ func (e *Engine) mountBelow(ctx context.Context, req *engine.Request, v engine.V
 	if set == nil || slot == nil || !set.Any(slot.Mount.Path) {
 		return nil, denied
 	}
-	raw, err := json.Marshal(uiMount{shown(slot.Mount), slot.Mount.Path})
+	raw, err := json.Marshal(uiMount{e.shown(slot.Mount), slot.Mount.Path})
 	return &engine.Response{Data: json.RawMessage(raw)}, err
 }

@@ -17,10 +17,10 @@ func (e *Engine) policyRoutes() []engine.Route {
 		return engine.Ops{Read: e.readPolicy(field), Write: e.writePolicy, Delete: e.deletePolicy}
 	}
 	return []engine.Route{
-		{Path: "policies/acl", Ops: engine.Ops{List: e.listPolicies, Read: e.listPolicies}},
-		{Path: "policies/acl/{name}", Ops: one("policy")},
-		{Path: "policy", Ops: engine.Ops{List: e.listLegacy, Read: e.listLegacy}},
-		{Path: "policy/{name}", Ops: one("rules")},
+		{Path: "policies/acl", Help: "The policies there are.", Ops: engine.Ops{List: e.listPolicies, Read: e.listPolicies}},
+		{Path: "policies/acl/{name}", Help: "A policy: which paths its holders may use, and how.", Takes: "policy rules", Ops: one("policy")},
+		{Path: "policy", Help: "The policies there are, under the old name.", Ops: engine.Ops{List: e.listLegacy, Read: e.listLegacy}},
+		{Path: "policy/{name}", Help: "A policy, under the old name.", Takes: "policy rules", Ops: one("rules")},
 	}
 }
 

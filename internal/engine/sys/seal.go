@@ -8,7 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -19,13 +21,19 @@ import (
 
 func (e *Engine) sealRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "init", Ops: engine.Ops{Read: e.initialized, Write: e.initialize}},
-		{Path: "seal-status", Ops: engine.Ops{Read: e.sealStatus}},
-		{Path: "unseal", Ops: engine.Ops{Write: e.unseal}},
-		{Path: "seal", Ops: engine.Ops{Write: e.seal}},
-		{Path: "health", Ops: engine.Ops{Read: e.health}},
-		{Path: "leader", Ops: engine.Ops{Read: e.leader}},
-		{Path: "version-history", Ops: engine.Ops{List: e.versions}},
+		{
+			Path: "init", Help: "Makes the keys and the first root token, once.",
+			Takes: "secret_shares:integer secret_threshold:integer pgp_keys:list root_token_pgp_key recovery_shares:integer recovery_threshold:integer recovery_pgp_keys:list stored_shares:integer",
+			Ops:   engine.Ops{Read: e.initialized, Write: e.initialize},
+		},
+		{Path: "seal-status", Help: "Whether the server is sealed, and how far unsealing is.", Ops: engine.Ops{Read: e.sealStatus}},
+		{Path: "unseal", Help: "Takes one key share.", Takes: "key reset:boolean migrate:boolean", Ops: engine.Ops{Write: e.unseal}},
+		{Path: "seal", Help: "Forgets the keys until somebody unseals.", Ops: engine.Ops{Write: e.seal}},
+		{Path: "health", Help: "How the server is, by its status code.", Takes: "standbyok:boolean perfstandbyok:boolean activecode:integer standbycode:integer sealedcode:integer uninitcode:integer", Ops: engine.Ops{Read: e.health}},
+		{Path: "leader", Help: "Who serves: every server does.", Ops: engine.Ops{Read: e.leader}},
+		{Path: "ha-status", Help: "The servers: this one.", Ops: engine.Ops{Read: e.haStatus}},
+		{Path: "step-down", Help: "Does nothing: there is no leader.", Ops: engine.Ops{Write: stepDown}},
+		{Path: "version-history", Help: "The versions this server has run as.", Ops: engine.Ops{List: e.versions}},
 	}
 }
 
@@ -193,6 +201,7 @@ func decodeShare(text string) ([]byte, error) {
 func (e *Engine) seal(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
 	e.o.Barrier.Seal()
 	e.o.Mounts.Forget()
+	e.o.Quotas.Forget()
 	if e.o.OnSeal != nil {
 		e.o.OnSeal()
 	}
@@ -245,14 +254,26 @@ func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars)
 // leader answers that this node serves every request: there is no other kind.
 func (e *Engine) leader(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
 	return bare(map[string]any{
-		"ha_enabled": false, "is_self": false, "leader_address": "", "leader_cluster_address": "",
+		"ha_enabled": false, "is_self": false, "active_time": time.Time{}, "leader_address": "", "leader_cluster_address": "",
 		"performance_standby": false, "performance_standby_last_remote_wal": 0,
 	}), nil
 }
 
+// haStatus names this server: it does not know of others that share its store.
+func (e *Engine) haStatus(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	name, _ := os.Hostname() // "" where the machine has none
+	return &engine.Response{Flat: true, Data: map[string]any{"nodes": []any{map[string]any{
+		"hostname": name, "api_address": "", "cluster_address": "", "active_node": true, "last_echo": nil, "version": e.o.Version,
+	}}}}, nil
+}
+
+func stepDown(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return nil, nil
+}
+
 func (e *Engine) versions(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	return &engine.Response{Data: map[string]any{
-		"keys":     []string{e.o.Version},
-		"key_info": map[string]any{e.o.Version: map[string]any{"build_date": e.o.Built, "previous_version": nil, "timestamp_installed": e.o.Built}},
+	return &engine.Response{Data: engine.Keys{
+		Keys: []string{e.o.Version},
+		Info: map[string]any{e.o.Version: map[string]any{"build_date": e.o.Built, "previous_version": nil, "timestamp_installed": e.o.Built}},
 	}}, nil
 }

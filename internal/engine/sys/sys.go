@@ -54,9 +54,16 @@ type Leases interface {
 	RevokePrefix(ctx context.Context, prefix string, sync bool) error
 	RevokeForce(ctx context.Context, prefix string) error
 	Count(ctx context.Context) (lease.Counts, error)
+	LeaseCare
 }
 
-// Options are the parts sys is made of. All are needed but the last two.
+// LeaseCare is how leases are looked after.
+type LeaseCare interface {
+	Failing(ctx context.Context, limit int) ([]*lease.Lease, error)
+	Wake()
+}
+
+// Options are the parts sys is made of. All are needed but those that may be nil.
 type Options struct {
 	Barrier  Barrier
 	Tokens   Tokens
@@ -64,11 +71,16 @@ type Options struct {
 	Leases   Leases
 	Mounts   *engine.Mounts
 	Wrapping *engine.Wrapping
+	Quotas   *engine.Quotas
+	Space    barrier.Space   // for sys alone
 	Version  string          // strict SemVer
 	Built    string          // RFC 3339
 	Storage  string          // "sqlite", "postgresql"
 	Failing  func() []string // parts that do not work, such as "audit"; nil: none known
-	OnSeal   func()          // told after sealing
+	OnSeal   func()          // told after sealing; nil: nobody
+
+	Metrics func() ([]byte, error) // in Prometheus' text format; nil: there are none
+	State   func() map[string]any  // settings for config/state/sanitized; nil: none
 }
 
 // Engine serves "sys/".
@@ -82,7 +94,7 @@ func New(o Options) *Engine {
 	e := &Engine{o: o}
 	var routes []engine.Route
 	for _, part := range [][]engine.Route{
-		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.capabilityRoutes(), engine.Tools("tools/"),
+		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(), e.capabilityRoutes(), engine.Tools("tools/"),
 	} {
 		routes = append(routes, part...)
 	}
@@ -101,7 +113,8 @@ func (e *Engine) Special() engine.Special {
 		Sealed: []string{"init", "seal-status", "unseal", "health", "leader"},
 		Pure: []string{
 			"init", "seal-status", "health", "leader", "mounts", "mounts/*", "auth", "auth/*",
-			"internal/ui/mounts", "internal/ui/mounts/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
+			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status", "key-status",
+			"quotas/*", "config/*", "plugins/*", "locked-users", "remount/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
 		},
 		Sudo: []string{
 			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*",

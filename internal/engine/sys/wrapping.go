@@ -17,10 +17,10 @@ import (
 
 func (e *Engine) wrappingRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "wrapping/wrap", Ops: engine.Ops{Write: e.wrap}},
-		{Path: "wrapping/unwrap", Ops: engine.Ops{Write: e.unwrap}},
-		{Path: "wrapping/lookup", Ops: engine.Ops{Write: e.lookupWrapped, Read: e.lookupWrapped}},
-		{Path: "wrapping/rewrap", Ops: engine.Ops{Write: e.rewrap}},
+		{Path: "wrapping/wrap", Help: "Keeps the fields sent, for whoever brings the token in the answer.", Takes: "*", Ops: engine.Ops{Write: e.wrap}},
+		{Path: "wrapping/unwrap", Help: "The answer that was wrapped, once.", Takes: "token", Ops: engine.Ops{Write: e.unwrap}},
+		{Path: "wrapping/lookup", Help: "What is known of a wrapping token.", Takes: "token", Ops: engine.Ops{Write: e.lookupWrapped, Read: e.lookupWrapped}},
+		{Path: "wrapping/rewrap", Help: "A new token for a wrapped answer.", Takes: "token", Ops: engine.Ops{Write: e.rewrap}},
 	}
 }
 
@@ -85,10 +85,10 @@ func (e *Engine) rewrap(ctx context.Context, req *engine.Request, _ engine.Vars)
 
 func (e *Engine) capabilityRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "capabilities", Ops: engine.Ops{Write: e.capabilities}},
-		{Path: "capabilities-self", Ops: engine.Ops{Write: e.capabilitiesSelf}},
-		{Path: "capabilities-accessor", Ops: engine.Ops{Write: e.capabilitiesAccessor}},
-		{Path: "internal/ui/resultant-acl", Ops: engine.Ops{Read: e.resultantACL}},
+		{Path: "capabilities", Help: "What a token may do on paths.", Takes: "token path:list paths:list", Ops: engine.Ops{Write: e.capabilities}},
+		{Path: "capabilities-self", Help: "What the caller may do on paths.", Takes: "token path:list paths:list", Ops: engine.Ops{Write: e.capabilitiesSelf}},
+		{Path: "capabilities-accessor", Help: "What the token of an accessor may do on paths.", Takes: "accessor path:list paths:list", Ops: engine.Ops{Write: e.capabilitiesAccessor}},
+		{Path: "internal/ui/resultant-acl", Help: "What the caller may do, for the web console.", Ops: engine.Ops{Read: e.resultantACL}},
 	}
 }
 

@@ -242,3 +242,13 @@ func (e *Engine) compare(ctx context.Context, u *user, password string) error {
 	}
 	return nil
 }
+
+var _ engine.Locker = (*Engine)(nil)
+
+// Locked implements engine.Locker.
+func (e *Engine) Locked(ctx context.Context) ([]string, error) { return e.lockout.Locked(ctx) }
+
+// Unlock implements engine.Locker.
+func (e *Engine) Unlock(ctx context.Context, account string) error {
+	return e.lockout.Unlock(ctx, account)
+}

@@ -1,0 +1,93 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+func TestQuotas(t *testing.T) {
+	ctx := t.Context()
+	s := space(t)
+	q, other := engine.NewQuotas(s, true), engine.NewQuotas(s, false)
+	now := time.Unix(1_000_000, 0)
+	allowed := func(q *engine.Quotas, path, client string, tries int) (n int) {
+		t.Helper()
+		for range tries {
+			err := q.Allow(ctx, "secret/", path, client, now)
+			if err == nil {
+				n++
+			} else if !fault.Is(err, fault.Limited) {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	put := func(n engine.Quota) {
+		t.Helper()
+		n.Interval = 10 * time.Second
+		if err := q.Put(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := allowed(q, "secret/a", "1", 100); got != 100 {
+		t.Errorf("without quotas %d of 100 pass", got)
+	}
+	put(engine.Quota{Name: "all", Rate: 2})
+	put(engine.Quota{Name: "mount", Path: "secret/", Rate: 3})
+	put(engine.Quota{Name: "below", Path: "secret/x/*", Rate: 4})
+	put(engine.Quota{Name: "deep", Path: "secret/x/y*", Rate: 5.5})
+	put(engine.Quota{Name: "path", Path: "secret/x/y", Rate: 1, Block: time.Minute})
+	for path, want := range map[string]int{"other/a": 2, "secret/a": 3, "secret/x/a": 4, "secret/x/yz": 6, "secret/x/y": 1} {
+		mount := "secret/"
+		if path == "other/a" {
+			mount = "other/"
+		}
+		n := 0
+		for range 10 {
+			if q.Allow(ctx, mount, path, "1", now) == nil {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%s: %d pass, want %d", path, n, want)
+		}
+	}
+	if got := allowed(q, "secret/a", "2", 10); got != 3 {
+		t.Errorf("another client: %d pass", got)
+	}
+	if got := allowed(q, "sys/health", "1", 10); got != 10 {
+		t.Errorf("an exempt path: %d pass", got)
+	}
+	if got := allowed(other, "secret/a", "1", 10); got != 3 {
+		t.Errorf("another server: %d pass", got)
+	}
+	now = now.Add(10 * time.Second)
+	if a, b := allowed(q, "secret/a", "1", 10), allowed(q, "secret/x/y", "1", 10); a != 3 || b != 0 {
+		t.Errorf("the next interval: %d pass; blocked: %d", a, b)
+	}
+	now = now.Add(time.Minute)
+	if got := allowed(q, "secret/x/y", "1", 10); got != 1 {
+		t.Errorf("after the block: %d pass", got)
+	}
+	if err := q.Put(ctx, engine.Quota{Name: "twin", Path: "secret/", Rate: 1, Interval: time.Second}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a second quota for a path: %v", err)
+	}
+	if err := q.Delete(ctx, "mount"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if a, b := allowed(q, "secret/a", "1", 10), allowed(other, "secret/a", "1", 10); a != 2 || b != 2 {
+		t.Errorf("after the removal: %d and %d pass", a, b)
+	}
+	for _, bad := range []engine.Quota{{Rate: 1, Interval: time.Second}, {Name: "x", Interval: time.Second}, {Name: "x", Rate: 1}, {Name: "a/b", Rate: 1, Interval: time.Second}} {
+		if err := q.Put(ctx, bad); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}

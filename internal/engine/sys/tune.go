@@ -1,0 +1,275 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sys
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// shownMount is what is told about a mount.
+type shownMount struct {
+	Accessor       string            `json:"accessor"`
+	Config         shownConfig       `json:"config"`
+	Deprecation    string            `json:"deprecation_status"`
+	Description    string            `json:"description"`
+	External       bool              `json:"external_entropy_access"`
+	Local          bool              `json:"local"`
+	Options        map[string]string `json:"options"`
+	PluginVersion  string            `json:"plugin_version"`
+	RunningVersion string            `json:"running_plugin_version"`
+	RunningSHA     string            `json:"running_sha256"`
+	SealWrap       bool              `json:"seal_wrap"`
+	Type           string            `json:"type"`
+	UUID           string            `json:"uuid"`
+}
+
+// shownConfig is a mount's configuration; 0 means: as the system does.
+type shownConfig struct {
+	DefaultTTL   int64 `json:"default_lease_ttl"`
+	MaxTTL       int64 `json:"max_lease_ttl"`
+	ForceNoCache bool  `json:"force_no_cache"`
+	tuned
+}
+
+// tuned are the settings that are told only where somebody has made them.
+type tuned struct {
+	Listing         string         `json:"listing_visibility,omitempty"`
+	TokenType       string         `json:"token_type,omitempty"`
+	AuditRequest    []string       `json:"audit_non_hmac_request_keys,omitempty"`
+	AuditResponse   []string       `json:"audit_non_hmac_response_keys,omitempty"`
+	RequestHeaders  []string       `json:"passthrough_request_headers,omitempty"`
+	ResponseHeaders []string       `json:"allowed_response_headers,omitempty"`
+	UserLockout     map[string]any `json:"user_lockout_config,omitempty"`
+}
+
+func tunedOf(m engine.Mount) tuned {
+	c := m.Config
+	t := tuned{
+		Listing: c.Listing, TokenType: c.TokenType, AuditRequest: c.AuditRequest, AuditResponse: c.AuditResponse,
+		RequestHeaders: c.RequestHeaders, ResponseHeaders: c.ResponseHeaders, UserLockout: c.UserLockout,
+	}
+	if m.Auth() && t.TokenType == "" {
+		t.TokenType = "default-service"
+	}
+	return t
+}
+
+func (e *Engine) shown(m engine.Mount) shownMount {
+	return shownMount{
+		Accessor: m.Accessor, Description: m.Description, Options: m.Options, Type: m.Kind, UUID: m.UUID, Local: m.Local, SealWrap: m.SealWrap,
+		Deprecation: "supported", PluginVersion: m.Config.PluginVersion, RunningVersion: e.builtinVersion(),
+		Config: shownConfig{
+			DefaultTTL: seconds(m.Config.DefaultTTL), MaxTTL: seconds(m.Config.MaxTTL),
+			ForceNoCache: m.Config.ForceNoCache, tuned: tunedOf(m),
+		},
+	}
+}
+
+// shownTune is the answer to a read of a mount's settings, as they are in effect.
+type shownTune struct {
+	DefaultTTL    int64             `json:"default_lease_ttl"`
+	MaxTTL        int64             `json:"max_lease_ttl"`
+	ForceNoCache  bool              `json:"force_no_cache"`
+	Description   string            `json:"description"`
+	Options       map[string]string `json:"options,omitempty"`
+	PluginVersion string            `json:"plugin_version,omitempty"`
+	tuned
+}
+
+func (e *Engine) readTune(isAuth bool) engine.Handler {
+	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+		if isAuthName(v["path"]) {
+			return e.readTune(true)(ctx, nil, engine.Vars{"path": strings.TrimPrefix(v["path"], "auth/")})
+		}
+		m, err := e.find(ctx, v["path"], isAuth)
+		if err != nil {
+			return nil, err
+		}
+		return &engine.Response{Flat: true, Data: shownTune{
+			DefaultTTL: seconds(m.DefaultTTL()), MaxTTL: seconds(m.MaxTTL()), ForceNoCache: m.Config.ForceNoCache,
+			Description: m.Description, Options: m.Options, PluginVersion: m.Config.PluginVersion, tuned: tunedOf(*m),
+		}}, nil
+	}
+}
+
+// isAuthName reports whether an auth mount was named below sys/mounts, as the
+// command line does to tune one.
+func isAuthName(name string) bool { return strings.HasPrefix(name, "auth/") }
+
+func (e *Engine) tune(isAuth bool) engine.Handler {
+	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+		f := engine.Read(req)
+		options := f.Map("options")
+		if f.Err() != nil {
+			return nil, f.Err()
+		}
+		path := mountPath(v["path"], isAuth && !isAuthName(v["path"]))
+		if _, err := e.find(ctx, strings.TrimPrefix(path, "auth/"), isAuth || isAuthName(v["path"])); err != nil {
+			return nil, err
+		}
+		return nil, e.o.Mounts.Tune(ctx, path, func(m *engine.Mount) error {
+			if f.Has("description") {
+				m.Description = f.Text("description")
+			}
+			if version := options["version"]; version == "1" && m.Options["version"] == "2" {
+				return fault.New(fault.Invalid, "cannot downgrade mount from version 2")
+			}
+			m.Options = mergeOptions(m.Options, options)
+			if err := settleKind(m); err != nil {
+				return err
+			}
+			return readMountConfig(f, &m.Config)
+		})
+	}
+}
+
+func mergeOptions(have, more map[string]string) map[string]string {
+	merged := map[string]string{}
+	maps.Copy(merged, have)
+	maps.Copy(merged, more)
+	if len(merged) == 0 {
+		return nil
+	}
+	return merged
+}
+
+// readMountConfig takes the settings that were sent and leaves the others.
+func readMountConfig(f *engine.Fields, c *engine.MountConfig) error {
+	for name, to := range map[string]*time.Duration{"default_lease_ttl": &c.DefaultTTL, "max_lease_ttl": &c.MaxTTL} {
+		if f.Has(name) {
+			*to = systemTTL(f, name)
+		}
+	}
+	for name, to := range map[string]*string{"listing_visibility": &c.Listing, "token_type": &c.TokenType, "plugin_version": &c.PluginVersion} {
+		if f.Has(name) {
+			*to = f.Text(name)
+		}
+	}
+	for name, to := range map[string]*[]string{
+		"audit_non_hmac_request_keys": &c.AuditRequest, "audit_non_hmac_response_keys": &c.AuditResponse,
+		"passthrough_request_headers": &c.RequestHeaders, "allowed_response_headers": &c.ResponseHeaders,
+	} {
+		if f.Has(name) {
+			*to = f.List(name)
+		}
+	}
+	c.ForceNoCache = f.Bool("force_no_cache", c.ForceNoCache)
+	if err := readUserLockout(f, c); err != nil {
+		return err
+	}
+	return checkMountConfig(f, c)
+}
+
+func checkMountConfig(f *engine.Fields, c *engine.MountConfig) error {
+	switch {
+	case f.Err() != nil:
+		return f.Err()
+	case c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL:
+		return fault.New(fault.Invalid, "given default lease TTL greater than given max lease TTL")
+	case c.MaxTTL == 0 && c.DefaultTTL > engine.DefaultTTL:
+		return fault.New(fault.Invalid, "given default lease TTL greater than system max lease TTL of %d", seconds(engine.DefaultTTL))
+	case !slices.Contains([]string{"", "hidden", "unauth"}, c.Listing):
+		return fault.New(fault.Invalid, "invalid value for listing_visibility: want \"hidden\" or \"unauth\"")
+	case !slices.Contains([]string{"", "default-service", "default-batch", "service", "batch"}, c.TokenType):
+		return fault.New(fault.Invalid, "invalid value for 'token_type'")
+	}
+	return nil
+}
+
+// readUserLockout keeps the settings of lockouts as they are told: texts for what is
+// text, seconds for durations.
+func readUserLockout(f *engine.Fields, c *engine.MountConfig) error {
+	if !f.Has("user_lockout_config") {
+		return nil
+	}
+	var sent map[string]json.RawMessage
+	if json.Unmarshal(f.Raw("user_lockout_config"), &sent) != nil {
+		return fault.New(fault.Invalid, "user_lockout_config must be an object")
+	}
+	in := f.Object("user_lockout_config")
+	kept := map[string]any{}
+	for name := range sent {
+		switch name {
+		case "lockout_duration", "lockout_counter_reset_duration":
+			kept[name] = seconds(in.Duration(name))
+		case "lockout_threshold":
+			kept[name] = in.Int(name, 0)
+		case "lockout_disable":
+			kept[name] = in.Bool(name, false)
+		}
+	}
+	c.UserLockout = kept
+	return in.Err()
+}
+
+// systemTTL reads a lifetime; "system" and nothing mean the system's own.
+func systemTTL(f *engine.Fields, name string) time.Duration {
+	if f.Text(name) == "system" {
+		return 0
+	}
+	return f.Duration(name)
+}
+
+// moved is what is remembered of a remount.
+type moved struct {
+	ID   string `json:"id"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+const (
+	movesAt  = "moves"
+	maxMoves = 100 // remembered
+)
+
+func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	f := engine.Read(req)
+	from, to := f.Text("from"), f.Text("to")
+	if f.Err() != nil || from == "" || to == "" {
+		return nil, fault.New(fault.Invalid, "both 'from' and 'to' path must be specified as a string")
+	}
+	m := moved{ID: req.ID, From: mountPath(from, false), To: mountPath(to, false)}
+	if isAuthName(m.From) != isAuthName(m.To) {
+		return nil, fault.New(fault.Invalid, "cannot remount an auth method as a secret engine, or the reverse")
+	}
+	if strings.HasPrefix(m.To, "sys/") || m.To == "auth/" {
+		return nil, fault.New(fault.Invalid, "cannot remount to %q", m.To)
+	}
+	if err := e.o.Leases.RevokePrefix(ctx, m.From, true); err != nil {
+		return nil, err
+	}
+	if err := e.o.Mounts.Move(ctx, m.From, m.To); err != nil {
+		return nil, err
+	}
+	err := change(ctx, e.o.Space, movesAt, func(all *[]moved) {
+		*all = append(*all, m)
+		*all = (*all)[max(0, len(*all)-maxMoves):]
+	})
+	return &engine.Response{Data: map[string]string{"migration_id": m.ID}, Flat: true}, err
+}
+
+// remountStatus tells of a remount, which was over when it was answered.
+func (e *Engine) remountStatus(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+	all, err := look[[]moved](ctx, e.o.Space, movesAt)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if m.ID == v["migration_id"] {
+			return &engine.Response{Data: map[string]any{
+				"migration_id":   m.ID,
+				"migration_info": map[string]string{"source_mount": m.From, "target_mount": m.To, "status": "success"},
+			}}, nil
+		}
+	}
+	return nil, nil
+}
