@@ -275,6 +275,16 @@ func (c *Client) Audit(ctx context.Context, after uint64, limit int) ([]AuditRec
 	return all[AuditRecord](ctx, c, fmt.Sprintf("/api/v1/audit?after=%d&limit=%d", after, limit))
 }
 
+// AuditAnchor is how far the server's audit log has come.
+func (c *Client) AuditAnchor(ctx context.Context) (*AuditAnchor, error) {
+	return one[AuditAnchor](ctx, c, "/api/v1/audit/anchor")
+}
+
+// Health tells how the server is; it does not fail where the server is sealed.
+func (c *Client) Health(ctx context.Context) (*Health, error) {
+	return one[Health](ctx, c, "/v1/sys/health?sealedcode=200&uninitcode=200&activecode=200")
+}
+
 // SealStatus tells whether the server can reach its secrets.
 func (c *Client) SealStatus(ctx context.Context) (*SealStatus, error) {
 	return one[SealStatus](ctx, c, "/v1/sys/seal-status")

@@ -419,6 +419,24 @@ type SealStatus struct {
 	ClusterID   string `json:"cluster_id,omitempty"`
 }
 
+// AuditAnchor names the last record of an audit log.
+type AuditAnchor struct {
+	Seq  uint64 `json:"seq"`
+	Hash string `json:"hash"`
+	Node string `json:"node"`
+}
+
+// Health is how a server is.
+type Health struct {
+	Initialized bool   `json:"initialized"`
+	Sealed      bool   `json:"sealed"`
+	Version     string `json:"version"`
+	// Failing are parts without which nothing is answered, such as "audit".
+	Failing []string `json:"failing,omitempty"`
+	// FailingDevices are the audit devices that do not take records.
+	FailingDevices []string `json:"failing_audit_devices,omitempty"`
+}
+
 // InitResult is what exists once, at initialization.
 type InitResult struct {
 	Keys      []string `json:"keys"`

@@ -27,6 +27,9 @@ type Log interface {
 	Begin(ctx context.Context, rec Record) (onDisk func() error, err error)
 }
 
+// OpEnd is the operation of the event a server that stops writes last.
+const OpEnd = "audit.end"
+
 // Record is one decision. Seq, Time, Node, Prev and Hash are filled in by the
 // log. The field names are a contract (docs/audit.md).
 type Record struct {

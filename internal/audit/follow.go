@@ -133,3 +133,34 @@ func seqOf(line []byte) uint64 {
 	}
 	return seq
 }
+
+// HashOf finds the hash of one record of the log at path; not found where the
+// file that held it is gone.
+func HashOf(path string, seq uint64) (hash string, found bool, err error) {
+	if seq == 0 {
+		return "", false, nil
+	}
+	f := &follower{path: path, after: seq - 1}
+	defer f.close()
+	for {
+		at := f.after
+		lines, err := f.next()
+		if err != nil {
+			return "", false, err
+		}
+		if len(lines) > 0 {
+			rec, err := decode(lines[0][:len(lines[0])-1])
+			return rec.Hash, rec.Seq == seq && !errors.Is(err, errNoRecord), nil
+		}
+		if f.done(at) {
+			return "", false, nil
+		}
+	}
+}
+
+// done reports whether the last next found the end of the log, not just of what
+// it had read.
+func (f *follower) done(before uint64) bool {
+	info, err := f.file.Stat()
+	return err != nil || f.at >= info.Size() || f.after != before
+}

@@ -23,6 +23,7 @@ type Result struct {
 	Records  int
 	First    uint64    // number of the first record
 	Last     Anchor    // the last record
+	Ended    bool      // the last record says that the server stopped
 	Problems []Problem // none: the log is sound
 }
 
@@ -38,7 +39,10 @@ type Problem struct {
 // was changed, removed, moved or put in. With an anchor it also finds a cut end
 // and a log that was written anew. Its error is about reading only.
 func Verify(ctx context.Context, r io.Reader, anchor *Anchor) (Result, error) {
-	v := verifier{anchor: anchor, next: 1}
+	v := verifier{next: 1}
+	if anchor != nil {
+		v.anchors = []Anchor{*anchor}
+	}
 	err := v.read(ctx, r, "")
 	v.finish()
 	return v.Result, err
@@ -46,7 +50,15 @@ func Verify(ctx context.Context, r io.Reader, anchor *Anchor) (Result, error) {
 
 // VerifyFiles is Verify on the files of one log in order (see Files).
 func VerifyFiles(ctx context.Context, paths []string, anchor *Anchor) (Result, error) {
-	v := verifier{anchor: anchor, next: 1}
+	if anchor == nil {
+		return VerifyAgainst(ctx, paths, nil)
+	}
+	return VerifyAgainst(ctx, paths, []Anchor{*anchor})
+}
+
+// VerifyAgainst is VerifyFiles with any number of anchors.
+func VerifyAgainst(ctx context.Context, paths []string, anchors []Anchor) (Result, error) {
+	v := verifier{anchors: anchors, next: 1}
 	for _, path := range paths {
 		if err := v.readFile(ctx, path); err != nil {
 			return v.Result, err
@@ -58,12 +70,11 @@ func VerifyFiles(ctx context.Context, paths []string, anchor *Anchor) (Result, e
 
 type verifier struct {
 	Result
-	anchor *Anchor
-	met    bool   // the anchor's record was seen
-	next   uint64 // the number that should come
-	prev   string // the hash it should carry
-	file   string
-	line   int
+	anchors []Anchor
+	next    uint64 // the number that should come
+	prev    string // the hash it should carry
+	file    string
+	line    int
 }
 
 func (v *verifier) readFile(ctx context.Context, path string) error {
@@ -131,20 +142,21 @@ func (v *verifier) record(line []byte) {
 	case rec.Prev != v.prev:
 		v.problem(rec.Seq, "record %d does not follow the one before it: that one was changed or replaced", rec.Seq)
 	}
-	if a := v.anchor; a != nil && rec.Seq == a.Seq && !v.met {
-		v.met = true
-		if rec.Hash != a.Hash {
+	for _, a := range v.anchors {
+		if rec.Seq == a.Seq && rec.Hash != a.Hash {
 			v.problem(rec.Seq, "record %d is not the one the anchor names: the log was written anew", rec.Seq)
 		}
 	}
 	v.next, v.prev = rec.Seq+1, rec.Hash
+	v.Ended = rec.Kind == "event" && rec.Op == OpEnd
 	v.Last = Anchor{Seq: rec.Seq, Hash: rec.Hash, Node: rec.Node}
 }
 
 func (v *verifier) finish() {
-	if v.anchor == nil || v.anchor.Seq == 0 || v.met {
-		return
-	}
 	v.line = 0
-	v.problem(v.anchor.Seq, "the log was cut: it ends at record %d, but record %d was written", v.Last.Seq, v.anchor.Seq)
+	for _, a := range v.anchors {
+		if a.Seq > v.Last.Seq {
+			v.problem(a.Seq, "the log was cut: it ends at record %d, but record %d was written", v.Last.Seq, a.Seq)
+		}
+	}
 }

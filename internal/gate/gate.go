@@ -61,6 +61,7 @@ type Options struct {
 	Wrapping *engine.Wrapping
 	Quotas   *engine.Quotas // nil: nobody is limited
 	Audit    audit.Log
+	Room     func() error     // an error where changes must wait until there is room on the disk; nil: there always is
 	Now      func() time.Time // the store's clock
 	Logger   *slog.Logger
 }

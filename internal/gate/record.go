@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
 )
 
 // What the audit log holds of a request:
@@ -38,12 +40,23 @@ func (g *Gate) announce(ctx context.Context, w *walk) error {
 	if w.pure {
 		return nil
 	}
+	if g.o.Room != nil && !w.frees() {
+		if err := g.o.Room(); err != nil {
+			return err
+		}
+	}
 	rec, err := g.complete(w, audit.Record{Kind: "request", Answer: "allow", Reason: w.decision.Reason})
 	if err != nil {
 		return err
 	}
 	w.onDisk, err = g.o.Audit.Begin(ctx, rec)
 	return unwritten(err)
+}
+
+// frees reports whether a change may help on a full disk, or must be possible
+// there: removing things, and what is done to the server itself.
+func (w *walk) frees() bool {
+	return w.op == policy.Delete || w.reads() || w.slot.Mount.Path == "sys/" || strings.HasPrefix(w.below, "revoke")
 }
 
 // conclude records how a request ended, before the answer leaves. That a change

@@ -22,6 +22,7 @@ import (
 type overview struct {
 	Server     string            `json:"server"`
 	Seal       client.SealStatus `json:"seal"`
+	Failing    []string          `json:"failing,omitempty"` // parts that do not work, audit devices
 	Advisories *client.Snapshot  `json:"advisories,omitempty"`
 	Instances  map[string]int    `json:"instances,omitempty"` // by state
 }
@@ -52,6 +53,12 @@ func look(ctx context.Context, c *client.Client) (*overview, error) {
 		return nil, err
 	}
 	o := &overview{Server: c.Addr(), Seal: *seal}
+	if health, err := c.Health(ctx); err == nil { // an older server says less
+		o.Failing = health.Failing
+		for _, device := range health.FailingDevices {
+			o.Failing = append(o.Failing, "audit device "+device)
+		}
+	}
 	if seal.Sealed || !seal.Initialized {
 		return o, nil
 	}
@@ -76,6 +83,9 @@ func look(ctx context.Context, c *client.Client) (*overview, error) {
 func showOverview(t *term.Table, o *overview, now time.Time) {
 	t.Row("server", o.Server)
 	sealRows(t, &o.Seal)
+	if len(o.Failing) > 0 {
+		t.Row("failing", strings.Join(o.Failing, ", "))
+	}
 	if o.Advisories != nil {
 		text := "none; send some with: goldkeep advisory sync --from DIR --server"
 		if len(o.Advisories.Feeds) > 0 {

@@ -68,7 +68,7 @@ Settings, files, backup, metrics: docs/server.md.`,
 	flags.BoolVar(&f.dev, "dev", false, "dev mode: in memory, unsealed, plain HTTP on the loopback")
 	flags.StringVar(&f.devToken, "dev-root-token-id", "", "root token of dev mode (default random; or VAULT_DEV_ROOT_TOKEN_ID)")
 	flags.StringVar(&f.devListen, "dev-listen-address", "", "address of dev mode (default 127.0.0.1:8200; or VAULT_DEV_LISTEN_ADDRESS)")
-	cmd.AddCommand(checkCommand(&f))
+	cmd.AddCommand(checkCommand(&f), anchorCommand(&f))
 	return cmd
 }
 

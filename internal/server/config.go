@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 )
@@ -65,6 +66,14 @@ type Audit struct {
 	// MinFree is the space the disk must keep free, in bytes; below, nothing is
 	// answered. Default 64 MiB.
 	MinFree uint64 `yaml:"minFree"`
+	// HeadRoom is the space below which changes are refused, in bytes, while reads
+	// and deletions go on: also of the disk of Data. Default twice MinFree.
+	HeadRoom uint64 `yaml:"headRoom"`
+	// Devices get copies of every record.
+	Devices []AuditDevice `yaml:"devices"`
+	// AllowAPI lets holders of sudo on sys/audit make devices: they can then write
+	// files with the server's rights.
+	AllowAPI bool `yaml:"allowAPI"`
 }
 
 // Log are the settings of the log, which goes to standard error.
@@ -134,6 +143,9 @@ func (c Config) check() error {
 	if err := c.Feeds.check(); err != nil {
 		return err
 	}
+	if err := c.Audit.check(); err != nil {
+		return err
+	}
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return fault.New(fault.Invalid, "tls.cert and tls.key go together")
@@ -143,6 +155,20 @@ func (c Config) check() error {
 		return fault.New(fault.Invalid, "trustDomain must be lower-case letters, digits, dots, dashes and underscores, like example.org")
 	case c.IdentityTTL != 0 && c.ttl() < minTTL:
 		return fault.New(fault.Invalid, "identityTTL must be at least %s", minTTL)
+	}
+	return nil
+}
+
+func (a Audit) check() error {
+	names := map[string]bool{}
+	for _, d := range a.Devices {
+		if _, err := audit.OpenDevice(d.config()); err != nil {
+			return err
+		}
+		if names[d.Name] {
+			return fault.New(fault.Invalid, "two audit devices are named %s", d.Name)
+		}
+		names[d.Name] = true
 	}
 	return nil
 }
@@ -166,6 +192,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Audit.File, filepath.Join(c.Data, "audit.log"))
 	if c.Audit.MinFree == 0 {
 		c.Audit.MinFree = 64 << 20
+	}
+	if c.Audit.HeadRoom == 0 {
+		c.Audit.HeadRoom = 2 * c.Audit.MinFree
 	}
 	if len(c.TLS.Hosts) == 0 {
 		c.TLS.Hosts = []string{"localhost", "127.0.0.1", "::1", host}

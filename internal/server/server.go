@@ -80,6 +80,9 @@ type Server struct {
 	gate      *gate.Gate
 	api       *api.Engine
 	metrics   *metrics
+	couriers  *couriers
+
+	foundAnchor kept // what the store knew of the audit log at the start
 
 	listener net.Listener
 	// certificate is the listener's, replaced when renewed.
@@ -129,7 +132,8 @@ func (s *Server) openGround(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, s.audit)
+	s.closers = append(s.closers, s.audit, closer(func() error { return s.endLog(context.WithoutCancel(ctx)) }))
+	s.couriers = newCouriers(s)
 	s.leases = lease.New(lease.Options{Space: s.barrier.Space().Sub("lease"), Log: s.log})
 	return s.checkAnchor(ctx)
 }
@@ -187,11 +191,13 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		Barrier: s.barrier, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,
+		Audit: s.couriers, FailingDevices: s.couriers.failing,
 	}))
 	s.gate = gate.New(gate.Options{
 		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
-		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Now: s.store.Now, Logger: s.log,
+		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Room: s.room, Now: s.store.Now, Logger: s.log,
 	})
+	s.couriers.blind = s.gate.Blind
 	return nil
 }
 

@@ -218,6 +218,8 @@ type healthAnswer struct {
 	ClusterName   string   `json:"cluster_name,omitempty"`
 	ClusterID     string   `json:"cluster_id,omitempty"`
 	Failing       []string `json:"failing,omitempty"` // parts that do not work
+	// FailingDevices are the audit devices behind the log; that stops nothing.
+	FailingDevices []string `json:"failing_audit_devices,omitempty"`
 }
 
 // health says with its status code how things stand; the query can set other
@@ -230,6 +232,9 @@ func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars)
 	answer := healthAnswer{Initialized: st.Initialized, Sealed: st.Sealed, ServerTimeUTC: req.Now.Unix(), Version: e.o.Version}
 	if e.o.Failing != nil {
 		answer.Failing = e.o.Failing()
+	}
+	if e.o.FailingDevices != nil {
+		answer.FailingDevices = e.o.FailingDevices()
 	}
 	field, code := "activecode", 200
 	switch {

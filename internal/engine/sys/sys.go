@@ -81,6 +81,9 @@ type Options struct {
 
 	Metrics func() ([]byte, error) // in Prometheus' text format; nil: there are none
 	State   func() map[string]any  // settings for config/state/sanitized; nil: none
+	Audit   Audit
+	// FailingDevices names the audit devices that do not take records; nil: none.
+	FailingDevices func() []string
 }
 
 // Engine serves "sys/".
@@ -94,7 +97,7 @@ func New(o Options) *Engine {
 	e := &Engine{o: o}
 	var routes []engine.Route
 	for _, part := range [][]engine.Route{
-		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(), e.capabilityRoutes(), engine.Tools("tools/"),
+		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(), e.capabilityRoutes(), e.auditRoutes(), engine.Tools("tools/"),
 	} {
 		routes = append(routes, part...)
 	}
