@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
@@ -43,7 +42,7 @@ func (m *Method) Special() Special {
 	if len(m.Acting) > 0 {
 		pure = []string{"config", m.Folder, m.Folder + "/*"}
 	}
-	return Special{Open: m.Logins, Pure: pure}
+	return Special{Open: m.Logins, Pure: pure, Routes: m.Router.All()}
 }
 
 // Exists implements Engine.
@@ -61,33 +60,14 @@ func (m *Method) Exists(ctx context.Context, path string) (bool, error) {
 	return there, err
 }
 
-// Names answers a list of what is below a folder of the space. A request may ask
-// for the part "after" a name, and for "limit" names at most.
-func (m *Method) Names(ctx context.Context, req *Request, folder string) (*Response, error) {
-	f := Fields{data: req.Data}
-	after, limit := f.Text("after"), f.Int("limit", 0)
-	if f.err != nil {
-		return nil, f.err
-	}
+// Names answers a list of what is below a folder of the space.
+func (m *Method) Names(ctx context.Context, folder string) (*Response, error) {
 	var names []string
 	err := m.Space.View(ctx, func(r barrier.Reader) (err error) {
 		names, err = r.List(ctx, folder)
 		return err
 	})
-	if after != "" {
-		at, found := slices.BinarySearch(names, after)
-		if found {
-			at++
-		}
-		names = names[at:]
-	}
-	if limit > 0 && len(names) > limit {
-		names = names[:limit]
-	}
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return &Response{Data: Keys{Keys: names}}, nil
+	return Listing(names, err)
 }
 
 // Remove deletes one entry; removing nothing is fine.

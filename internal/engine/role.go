@@ -6,12 +6,19 @@ package engine
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
 )
+
+// TokenFields are the fields of TokenRole, for Route.Takes.
+const TokenFields = " token_ttl:duration token_max_ttl:duration token_explicit_max_ttl:duration token_period:duration token_policies:list" +
+	" token_bound_cidrs:list token_num_uses:int token_no_default_policy:bool token_type" +
+	" ttl:duration max_ttl:duration period:duration policies:list bound_cidrs:list num_uses:int"
 
 // TokenRole is what every role of an auth method says of the tokens it gives: the
 // fields token_ttl, token_policies and so on. The zero value means: as the mount
@@ -51,12 +58,14 @@ func (r *TokenRole) Update(f *Fields) error {
 			}
 		}
 	}
-	r.NumUses = f.Int("token_num_uses", r.NumUses)
+	for _, name := range []string{"num_uses", "token_num_uses"} {
+		r.NumUses = f.Int(name, r.NumUses)
+	}
 	r.NoDefault = f.Bool("token_no_default_policy", r.NoDefault)
 	if f.Has("token_type") {
 		r.Type = f.Text("token_type")
 	}
-	for _, name := range []string{"bound_cidr_list", "token_bound_cidrs"} {
+	for _, name := range []string{"bound_cidr_list", "bound_cidrs", "token_bound_cidrs"} {
 		if f.Has(name) {
 			r.CIDRs = f.List(name)
 		}
@@ -127,6 +136,24 @@ func (r *TokenRole) Token(m Mount) auth.NewToken {
 func (r *TokenRole) Terms(m Mount) auth.Terms {
 	n := r.Token(m)
 	return auth.Terms{TTL: n.TTL, MaxTTL: n.MaxTTL, Period: n.Period}
+}
+
+// Renews is Terms where the role must still give the policies that the token has.
+func (r *TokenRole) Renews(m Mount, was *auth.Info) (auth.Terms, error) {
+	var now []string
+	for _, name := range r.Policies {
+		now = append(now, strings.ToLower(strings.TrimSpace(name)))
+	}
+	if !r.NoDefault {
+		now = append(now, policy.DefaultName)
+	}
+	slices.Sort(now)
+	then := slices.Clone(was.Policies)
+	slices.Sort(then)
+	if !slices.Equal(slices.Compact(now), slices.Compact(then)) {
+		return auth.Terms{}, fault.New(fault.Invalid, "policies have changed, not renewing")
+	}
+	return r.Terms(m), nil
 }
 
 // CIDRs checks address ranges and single addresses, and writes each in its one form.

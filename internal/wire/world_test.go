@@ -27,6 +27,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
+	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
@@ -143,7 +144,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	wrapping := engine.NewWrapping(space.Sub("wrapping"))
 	kinds := map[string]engine.Kind{
 		"kv": kv.New, "transit": transit.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
-		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens),
+		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens), "auth/kubernetes": kubernetes.New(tokens, kubernetes.PodDir),
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
 	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())

@@ -34,11 +34,14 @@ func New(tokens engine.Tokens) engine.Kind {
 		e.Method = engine.Method{
 			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login"}, Folder: "role", Kept: rolePath,
 			Router: engine.Routes(append(append([]engine.Route{
-				{Path: "login", Ops: engine.Ops{Write: e.login}},
-				{Path: "role", Ops: engine.Ops{List: e.list}},
-				{Path: "role/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
-				{Path: "role/{name}/role-id", Ops: engine.Ops{Read: e.showID, Write: e.setID}},
-				{Path: "tidy/secret-id", Ops: engine.Ops{Write: e.tidy}},
+				{Path: "login", Ops: engine.Ops{Write: e.login}, Takes: "role_id secret_id", Help: "Log in with both halves."},
+				{Path: "role", Ops: engine.Ops{List: e.list}, Help: "The roles."},
+				{
+					Path: "role/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}, Help: "Who may log in, and to what.",
+					Takes: "role_id bind_secret_id:bool secret_id_bound_cidrs:list secret_id_num_uses:int secret_id_ttl:duration local_secret_ids:bool bound_cidr_list:list" + engine.TokenFields,
+				},
+				{Path: "role/{name}/role-id", Ops: engine.Ops{Read: e.showID, Write: e.setID}, Takes: "role_id", Help: "The first half."},
+				{Path: "tidy/secret-id", Ops: engine.Ops{Write: e.tidy}, Help: "Remove secret IDs whose time has passed."},
 			}, e.secretRoutes()...), e.fieldRoutes()...)),
 		}
 		return e
@@ -81,8 +84,8 @@ func newID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func (e *Engine) list(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.Names(ctx, req, "role")
+func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.Names(ctx, "role")
 }
 
 func (e *Engine) show(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {

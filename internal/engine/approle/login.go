@@ -57,6 +57,7 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	maps.Copy(n.Meta, s.Meta)
 	n.Meta["role_name"] = r.Name
 	n.Alias = &auth.Alias{Name: id, Meta: map[string]string{"role_name": r.Name}}
+	n.Private = map[string]string{"role": r.UUID}
 	if len(s.TokenCIDRs) > 0 {
 		n.CIDRs = s.TokenCIDRs
 	}
@@ -119,4 +120,16 @@ func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id str
 		return w.Delete(ctx, path)
 	})
 	return s, err
+}
+
+// Renew implements engine.Renewer: the role must still be there.
+func (e *Engine) Renew(ctx context.Context, _ *engine.Request, was *auth.Info) (auth.Terms, error) {
+	r, err := e.role(ctx, was.Meta["role_name"])
+	if err == nil && (r == nil || was.Private["role"] != "" && was.Private["role"] != r.UUID) {
+		err = fault.New(fault.Invalid, "the role of the login is gone")
+	}
+	if err != nil {
+		return auth.Terms{}, err
+	}
+	return r.Token.Terms(e.Mount), nil
 }

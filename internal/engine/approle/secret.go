@@ -40,15 +40,14 @@ func hashed(r *role, id string) string {
 }
 
 func (e *Engine) secretRoutes() []engine.Route {
-	lookup, destroy := engine.Ops{Write: e.lookup}, engine.Ops{Write: e.destroy, Delete: e.destroy}
-	byAccessor, destroyByAccessor := engine.Ops{Write: e.lookupAccessor}, engine.Ops{Write: e.destroyAccessor, Delete: e.destroyAccessor}
+	const asked = "metadata cidr_list:list token_bound_cidrs:list num_uses:int ttl:duration"
 	return []engine.Route{
-		{Path: "role/{name}/secret-id", Ops: engine.Ops{Write: e.newSecret, List: e.listSecrets}},
-		{Path: "role/{name}/custom-secret-id", Ops: engine.Ops{Write: e.customSecret}},
-		{Path: "role/{name}/secret-id/lookup", Ops: lookup},
-		{Path: "role/{name}/secret-id/destroy", Ops: destroy},
-		{Path: "role/{name}/secret-id-accessor/lookup", Ops: byAccessor},
-		{Path: "role/{name}/secret-id-accessor/destroy", Ops: destroyByAccessor},
+		{Path: "role/{name}/secret-id", Ops: engine.Ops{Write: e.newSecret, List: e.listSecrets}, Takes: asked, Help: "A new second half; the accessors of all."},
+		{Path: "role/{name}/custom-secret-id", Ops: engine.Ops{Write: e.customSecret}, Takes: "secret_id " + asked, Help: "A second half that the caller chose."},
+		{Path: "role/{name}/secret-id/lookup", Ops: engine.Ops{Write: e.lookup}, Takes: "secret_id", Help: "What is known of a secret ID."},
+		{Path: "role/{name}/secret-id/destroy", Ops: engine.Ops{Write: e.destroy, Delete: e.destroy}, Takes: "secret_id", Help: "End a secret ID."},
+		{Path: "role/{name}/secret-id-accessor/lookup", Ops: engine.Ops{Write: e.lookupAccessor}, Takes: "secret_id_accessor", Help: "What is known of a secret ID."},
+		{Path: "role/{name}/secret-id-accessor/destroy", Ops: engine.Ops{Write: e.destroyAccessor, Delete: e.destroyAccessor}, Takes: "secret_id_accessor", Help: "End a secret ID."},
 	}
 }
 
@@ -194,7 +193,7 @@ func loadSecret(ctx context.Context, r barrier.Reader, path string, now time.Tim
 	return s, nil
 }
 
-func (e *Engine) listSecrets(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
+func (e *Engine) listSecrets(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	r, err := e.role(ctx, v["name"])
 	if err == nil && r == nil {
 		err = fault.New(fault.NotFound, "role %q does not exist", v["name"])
@@ -202,7 +201,7 @@ func (e *Engine) listSecrets(ctx context.Context, req *engine.Request, v engine.
 	if err != nil {
 		return nil, err
 	}
-	return e.Names(ctx, req, accessorsOf(r))
+	return e.Names(ctx, accessorsOf(r))
 }
 
 // of reads a role and the field that names one of its secret IDs.

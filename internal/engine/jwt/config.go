@@ -36,6 +36,10 @@ type config struct {
 	NamespaceIn   bool            `json:"namespaceIn"`
 }
 
+const configFields = "oidc_discovery_url oidc_discovery_ca_pem oidc_client_id oidc_client_secret oidc_response_mode oidc_response_types:list" +
+	" jwks_url jwks_ca_pem jwt_validation_pubkeys:list jwt_supported_algs:list bound_issuer default_role provider_config:map" +
+	" namespace_in_state:bool skip_jwks_validation:bool"
+
 const (
 	wellKnown = ".well-known/openid-configuration"
 	formPost  = "form_post"
@@ -131,7 +135,7 @@ func (c *config) check() error {
 		if text == "" {
 			continue
 		}
-		if err := checkURL(text); err != nil {
+		if err := engine.CheckURL(text); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -40,13 +41,13 @@ func New(tokens engine.Tokens) engine.Kind {
 			Mount: m, Space: space, Tokens: tokens, Folder: "role", Kept: rolePath,
 			Logins: []string{"login", "oidc/auth_url", "oidc/callback", "oidc/poll"}, Acting: []string{"oidc/callback"},
 			Router: engine.Routes([]engine.Route{
-				{Path: "config", Ops: engine.Ops{Read: e.showConfig, Write: e.putConfig}},
-				{Path: "role", Ops: engine.Ops{List: e.listRoles}},
-				{Path: "role/{name}", Ops: engine.Ops{Read: e.showRole, Write: e.putRole, Delete: e.removeRole}},
-				{Path: "login", Ops: engine.Ops{Write: e.login}},
-				{Path: "oidc/auth_url", Ops: engine.Ops{Write: e.authURL}},
-				{Path: "oidc/callback", Ops: engine.Ops{Read: e.callback, Write: e.posted}},
-				{Path: "oidc/poll", Ops: engine.Ops{Write: e.poll}},
+				{Path: "config", Ops: engine.Ops{Read: e.showConfig, Write: e.putConfig}, Takes: configFields, Help: "Whose tokens are believed."},
+				{Path: "role", Ops: engine.Ops{List: e.listRoles}, Help: "The roles."},
+				{Path: "role/{name}", Ops: engine.Ops{Read: e.showRole, Write: e.putRole, Delete: e.removeRole}, Takes: roleFields, Help: "Which tokens let in, and to what."},
+				{Path: "login", Ops: engine.Ops{Write: e.login}, Takes: "role jwt", Help: "Log in with a signed token."},
+				{Path: "oidc/auth_url", Ops: engine.Ops{Write: e.authURL}, Takes: "role redirect_uri client_nonce", Help: "Where a browser has to go to log in."},
+				{Path: "oidc/callback", Ops: engine.Ops{Read: e.callback, Write: e.posted}, Takes: "*", Help: "Where the browser comes back to."},
+				{Path: "oidc/poll", Ops: engine.Ops{Write: e.poll}, Takes: "state client_nonce", Help: "The end of a login in direct mode."},
 			}),
 		}
 		return e
@@ -143,5 +144,18 @@ func (e *Engine) grant(ctx context.Context, req *engine.Request, r *role, who *w
 	}
 	n := r.Token.Token(e.Mount)
 	n.Display, n.Meta, n.Path = e.Display(who.Name), who.Meta, e.Mount.Path+req.Path
+	n.Alias, n.Groups = &auth.Alias{Name: who.Name, Meta: who.Meta}, who.Groups
 	return e.Login(ctx, n)
+}
+
+// Renew implements engine.Renewer: the role must still be there.
+func (e *Engine) Renew(ctx context.Context, _ *engine.Request, was *auth.Info) (auth.Terms, error) {
+	r, err := engine.Look[role](ctx, e.Space, rolePath(was.Meta["role"]))
+	if err == nil && r == nil {
+		err = fault.New(fault.Invalid, "the role of the login is gone")
+	}
+	if err != nil {
+		return auth.Terms{}, err
+	}
+	return r.Token.Terms(e.Mount), nil
 }

@@ -260,7 +260,7 @@ func (e *Engine) exchange(ctx context.Context, req *engine.Request, p *provider,
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), fetchTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), engine.FetchTime)
 	defer cancel()
 	tokens, err := p.oauth(d, r, fl.Redirect).Exchange(ctx, code, oauth2.VerifierOption(fl.Verifier))
 	if err != nil {
@@ -342,7 +342,7 @@ func (p *provider) addUserInfo(ctx context.Context, d *discovery, bearer string,
 		return
 	}
 	var more claims
-	if getJSON(ctx, p.client, d.UserInfo, bearer, &more) != nil || more.text("sub") != c.text("sub") {
+	if engine.GetJSON(ctx, p.client, d.UserInfo, bearer, &more) != nil || more.text("sub") != c.text("sub") {
 		return
 	}
 	for name, value := range more {

@@ -5,20 +5,15 @@ package jwt
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
@@ -35,7 +30,6 @@ var asymmetric = []signature{
 const (
 	maxToken = 64 << 10         // bytes
 	maxKeys  = 100              // in a set
-	minRSA   = 2048             // bits
 	keysNew  = 10 * time.Minute // a set this old is fetched again
 	keysOld  = time.Hour        // a set this old is not used where it cannot be fetched
 	patience = 10 * time.Second // between two attempts, whatever tokens ask for
@@ -66,53 +60,15 @@ func newProvider(c *config) (*provider, error) {
 		}
 	}
 	for _, text := range c.Keys {
-		key, err := publicKey(text)
+		key, err := engine.PublicKey(text)
 		if err != nil {
 			return nil, err
 		}
 		p.static = append(p.static, jose.JSONWebKey{Key: key})
 	}
 	var err error
-	p.client, err = newClient(c.DiscoveryCA + c.JWKSCA)
+	p.client, err = engine.NewClient(c.DiscoveryCA + c.JWKSCA)
 	return p, err
-}
-
-// publicKey reads a public key, also that of a certificate, from PEM.
-func publicKey(text string) (any, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, fault.New(fault.Invalid, "error parsing public key: it is no PEM")
-	}
-	var key any
-	var err error
-	switch {
-	case strings.Contains(block.Type, "PRIVATE"):
-		return nil, fault.New(fault.Invalid, "error parsing public key: this is a private key").WithHint("give the public half, and think of this one as known to others")
-	case block.Type == "CERTIFICATE":
-		var cert *x509.Certificate
-		if cert, err = x509.ParseCertificate(block.Bytes); err == nil {
-			key = cert.PublicKey
-		}
-	case block.Type == "RSA PUBLIC KEY":
-		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	default:
-		key, err = x509.ParsePKIXPublicKey(block.Bytes)
-	}
-	if err != nil || !strong(key) {
-		return nil, fault.New(fault.Invalid, "error parsing public key: want RSA of at least %d bits, ECDSA or Ed25519", minRSA)
-	}
-	return key, nil
-}
-
-// strong reports whether a key is a public one that signatures can be believed of.
-func strong(key any) bool {
-	switch key := key.(type) {
-	case *rsa.PublicKey:
-		return key.N != nil && key.N.BitLen() >= minRSA
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-		return true
-	}
-	return false
 }
 
 // issuer is who must have issued tokens; "": anybody whose key is believed.
@@ -234,7 +190,7 @@ func (p *provider) refresh(ctx context.Context, now time.Time) error {
 // fetch asks the provider for its keys and, where it is discovered, for what else
 // it says of itself.
 func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *discovery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	ctx, cancel := context.WithTimeout(ctx, engine.FetchTime)
 	defer cancel()
 	from := p.config.JWKSURL
 	if p.config.DiscoveryURL != "" {
@@ -246,7 +202,7 @@ func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *di
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := getJSON(ctx, p.client, from, "", &set); err != nil {
+	if err := engine.GetJSON(ctx, p.client, from, "", &set); err != nil {
 		return nil, nil, err
 	}
 	if len(set.Keys) > maxKeys {
@@ -254,7 +210,7 @@ func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *di
 	}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if key.UnmarshalJSON(raw) == nil && strong(key.Key) {
+		if key.UnmarshalJSON(raw) == nil && engine.Strong(key.Key) {
 			keys = append(keys, key) // others are for something else, such as encryption
 		}
 	}

@@ -48,10 +48,14 @@ type role struct {
 	Token        engine.TokenRole  `json:"token"`
 }
 
+const roleFields = "role_type user_claim user_claim_json_pointer:bool bound_audiences:list bound_subject bound_claims:map bound_claims_type" +
+	" claim_mappings:map groups_claim expiration_leeway:duration not_before_leeway:duration clock_skew_leeway:duration allowed_redirect_uris:list" +
+	" oidc_scopes:list callback_mode poll_interval:int max_age:duration verbose_oidc_logging:bool oauth2_metadata:list" + engine.TokenFields
+
 func rolePath(name string) string { return "role/" + strings.ToLower(name) }
 
-func (e *Engine) listRoles(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.Names(ctx, req, "role")
+func (e *Engine) listRoles(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.Names(ctx, "role")
 }
 
 func (e *Engine) removeRole(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {

@@ -34,11 +34,11 @@ func New(tokens engine.Tokens) engine.Kind {
 		e.Method = engine.Method{
 			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login/*"}, Folder: "users", Kept: path,
 			Router: engine.Routes([]engine.Route{
-				{Path: "login/{name}", Ops: engine.Ops{Write: e.login}},
-				{Path: "users", Ops: engine.Ops{List: e.list}},
-				{Path: "users/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}},
-				{Path: "users/{name}/password", Ops: engine.Ops{Write: e.setPassword}},
-				{Path: "users/{name}/policies", Ops: engine.Ops{Write: e.setPolicies}},
+				{Path: "login/{name}", Ops: engine.Ops{Write: e.login}, Takes: "password", Help: "Log in with a password."},
+				{Path: "users", Ops: engine.Ops{List: e.list}, Help: "The users."},
+				{Path: "users/{name}", Ops: engine.Ops{Read: e.show, Write: e.put, Delete: e.remove}, Takes: "password password_hash" + engine.TokenFields, Help: "A user."},
+				{Path: "users/{name}/password", Ops: engine.Ops{Write: e.setPassword}, Takes: "password password_hash", Help: "A user's password."},
+				{Path: "users/{name}/policies", Ops: engine.Ops{Write: e.setPolicies}, Takes: "token_policies:list policies:list", Help: "A user's policies."},
 			}),
 		}
 		return e
@@ -57,8 +57,8 @@ func load(ctx context.Context, r barrier.Reader, name string) (*user, error) {
 	return engine.Found[user](ctx, r, path(name))
 }
 
-func (e *Engine) list(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.Names(ctx, req, "user")
+func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	return e.Names(ctx, "user")
 }
 
 func (e *Engine) show(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
@@ -223,6 +223,19 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 	n.Path += "/" + name
 	n.Alias = &auth.Alias{Name: name}
 	return e.Login(ctx, n)
+}
+
+// Renew implements engine.Renewer: the user must still be there, with the policies
+// of the login.
+func (e *Engine) Renew(ctx context.Context, _ *engine.Request, was *auth.Info) (auth.Terms, error) {
+	u, err := engine.Look[user](ctx, e.Space, path(was.Meta["username"]))
+	if err != nil {
+		return auth.Terms{}, err
+	}
+	if u == nil {
+		return auth.Terms{}, fault.New(fault.Invalid, "the user of the login is gone")
+	}
+	return u.Role.Renews(e.Mount, was)
 }
 
 // compare is errLogin where the password is not the user's; it takes as long where

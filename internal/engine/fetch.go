@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package jwt
+package engine
 
 import (
 	"context"
@@ -12,26 +12,25 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Limits of what is fetched from a provider.
+// Limits of what auth methods fetch from those they believe.
 const (
-	fetchTime = 10 * time.Second
-	maxFetch  = 1 << 20 // bytes of an answer
-	maxHops   = 3       // redirects
+	FetchTime = 10 * time.Second // for all of it
+	maxFetch  = 1 << 20          // bytes of an answer
+	maxHops   = 3                // redirects
 )
 
-// newClient makes a client that trusts the given authorities (PEM; "": the
+// NewClient makes a client that trusts the given authorities (PEM; "": the
 // system's), follows few redirects and none to another scheme, and takes answers
 // up to maxFetch.
-func newClient(caPEM string) (*http.Client, error) {
+func NewClient(caPEM string) (*http.Client, error) {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: fetchTime, ResponseHeaderTimeout: fetchTime, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: FetchTime, ResponseHeaderTimeout: FetchTime, MaxResponseHeaderBytes: 64 << 10,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if caPEM != "" {
@@ -42,7 +41,7 @@ func newClient(caPEM string) (*http.Client, error) {
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	return &http.Client{
-		Transport: bounded{transport}, Timeout: fetchTime,
+		Transport: bounded{transport}, Timeout: FetchTime,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
 			case via[0].Method != http.MethodGet:
@@ -72,24 +71,24 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// checkURL accepts addresses a provider can be asked at.
-func checkURL(text string) error {
+// CheckURL accepts addresses that can be asked: https or http, without credentials.
+func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return fault.New(fault.Invalid, "the provider's URL must begin with https://")
+		return fault.New(fault.Invalid, "the URL must begin with https://")
 	case u.User != nil:
-		return fault.New(fault.Invalid, "the provider's URL must hold no credentials")
+		return fault.New(fault.Invalid, "the URL must hold no credentials")
 	}
 	return nil
 }
 
-// getJSON fetches a document, with a bearer token where one is given. Errors say
+// GetJSON fetches a document, with a bearer token where one is given. Errors say
 // what went wrong, not what the answer held.
-func getJSON(ctx context.Context, client *http.Client, from, bearer string, to any) error {
+func GetJSON(ctx context.Context, client *http.Client, from, bearer string, to any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
-		return fault.New(fault.Invalid, "the provider's URL is none")
+		return fault.New(fault.Invalid, "the URL is none")
 	}
 	req.Header.Set("Accept", "application/json")
 	if bearer != "" {
@@ -118,42 +117,4 @@ func reason(err error) string {
 		err = outer.Err
 	}
 	return err.Error()
-}
-
-// discovery is what a provider says of itself (OpenID Connect Discovery 1.0,
-// section 3), as far as it matters here.
-type discovery struct {
-	Issuer      string   `json:"issuer"`
-	Authorize   string   `json:"authorization_endpoint"`
-	Exchange    string   `json:"token_endpoint"`
-	JWKS        string   `json:"jwks_uri"`
-	UserInfo    string   `json:"userinfo_endpoint"`
-	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
-}
-
-// discover asks a provider about itself. It must be who it was called by, and
-// must not send us, or anybody's browser, away from TLS.
-func discover(ctx context.Context, client *http.Client, base string) (*discovery, error) {
-	d := &discovery{}
-	if err := getJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
-		return nil, err
-	}
-	if d.Issuer != base {
-		return nil, fault.New(fault.Invalid, "the provider calls itself %q", d.Issuer).WithHint("oidc_discovery_url must be the issuer, to the letter")
-	}
-	for _, text := range []string{d.Authorize, d.Exchange, d.JWKS, d.UserInfo} {
-		if text == "" {
-			continue
-		}
-		if err := checkURL(text); err != nil {
-			return nil, err
-		}
-		if strings.HasPrefix(base, "https:") && !strings.HasPrefix(text, "https:") {
-			return nil, fault.New(fault.Invalid, "the provider names an address without TLS")
-		}
-	}
-	if d.JWKS == "" {
-		return nil, fault.New(fault.Invalid, "the provider names no jwks_uri")
-	}
-	return d, nil
 }

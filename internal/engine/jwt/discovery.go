@@ -1,0 +1,51 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package jwt
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// discovery is what a provider says of itself (OpenID Connect Discovery 1.0,
+// section 3), as far as it matters here.
+type discovery struct {
+	Issuer      string   `json:"issuer"`
+	Authorize   string   `json:"authorization_endpoint"`
+	Exchange    string   `json:"token_endpoint"`
+	JWKS        string   `json:"jwks_uri"`
+	UserInfo    string   `json:"userinfo_endpoint"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+}
+
+// discover asks a provider about itself. It must be who it was called by, and
+// must not send us, or anybody's browser, away from TLS.
+func discover(ctx context.Context, client *http.Client, base string) (*discovery, error) {
+	d := &discovery{}
+	if err := engine.GetJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
+		return nil, err
+	}
+	if d.Issuer != base {
+		return nil, fault.New(fault.Invalid, "the provider calls itself %q", d.Issuer).WithHint("oidc_discovery_url must be the issuer, to the letter")
+	}
+	for _, text := range []string{d.Authorize, d.Exchange, d.JWKS, d.UserInfo} {
+		if text == "" {
+			continue
+		}
+		if err := engine.CheckURL(text); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(base, "https:") && !strings.HasPrefix(text, "https:") {
+			return nil, fault.New(fault.Invalid, "the provider names an address without TLS")
+		}
+	}
+	if d.JWKS == "" {
+		return nil, fault.New(fault.Invalid, "the provider names no jwks_uri")
+	}
+	return d, nil
+}
