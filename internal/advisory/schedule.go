@@ -5,6 +5,7 @@ package advisory
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -21,8 +22,11 @@ type Keeper struct {
 	Every   time.Duration // how often each feed is looked at; 0: DefaultEvery
 	Node    string        // who this is, for the others
 	Log     *slog.Logger
-	Options SyncOptions
+	Options SyncOptions   // but for OnChange
 	Beat    time.Duration // how often to look for what is due; 0: ten seconds
+	// OnChange is told of feeds that were due together, in one go: what they have in
+	// common is looked at once. Their keys are settled when it returns nil; nil: at once.
+	OnChange func(context.Context, []Change) error
 	// OnFailure, where set, is told of the first failure of a feed in a row (Place:
 	// of all), in the transaction that keeps it.
 	OnFailure func(ctx context.Context, tx store.Tx, feed, why string) error
@@ -91,17 +95,7 @@ func (k *Keeper) Step(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, f := range src.files {
-		if err := k.lookAt(ctx, f.feed, func(ctx context.Context) error {
-			if unreachable != nil {
-				return unreachable
-			}
-			return k.take(ctx, src, f)
-		}); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return errors.Join(k.takeAll(ctx, src, unreachable), ctx.Err())
 }
 
 // due names the rows that are due and free. A place that was never looked at, or is
@@ -173,36 +167,6 @@ func (k *Keeper) list(ctx context.Context, src origin) error {
 	return nil
 }
 
-// lookAt does the work of one row, where it is due and free, and keeps how that went.
-func (k *Keeper) lookAt(ctx context.Context, feed string, work func(context.Context) error) error {
-	c, err := k.claim(ctx, feed, 0)
-	if err != nil || c == 0 {
-		return err
-	}
-	working, end := context.WithCancel(ctx)
-	held := make(chan int64)
-	go func() { held <- k.hold(working, feed, c, end) }()
-	failure := work(working)
-	end()
-	c = <-held
-	if ctx.Err() != nil {
-		// We are stopping: another node may have it at once.
-		return k.free(context.WithoutCancel(ctx), feed, c)
-	}
-	return k.settleTry(ctx, feed, c, failure)
-}
-
-func (k *Keeper) take(ctx context.Context, src origin, f feedFile) error {
-	change, there, err := src.takeFeed(ctx, f, source{shrink: k.Options.AllowShrink})
-	if err != nil || !there {
-		return err
-	}
-	if !change.Unchanged {
-		k.Log.Info("advisory feed taken", "feed", f.feed, "records", change.Records, "new", change.Added, "changed", change.Changed, "gone", change.Removed)
-	}
-	return k.Index.tell(ctx, change, k.Options.OnChange)
-}
-
 // claim makes a row this node's until the time it returns, in milliseconds: one
 // that is due and free, or again the one it has a claim on. 0: it is not to be had.
 func (k *Keeper) claim(ctx context.Context, feed string, had int64) (int64, error) {
@@ -227,29 +191,6 @@ func (k *Keeper) claim(ctx context.Context, feed string, had int64) (int64, erro
 	return until, nil
 }
 
-// hold keeps a claim while the work goes on, and ends the work where it is lost. It
-// returns the claim as it is in the end.
-func (k *Keeper) hold(ctx context.Context, feed string, c int64, end func()) int64 {
-	again := time.NewTicker(claimFor / 4)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return c
-		case <-again.C:
-			longer, err := k.claim(ctx, feed, c)
-			if err != nil {
-				continue // there is time for another
-			}
-			if longer == 0 {
-				end()
-				return c
-			}
-			c = longer
-		}
-	}
-}
-
 // freeOwn gives back what an earlier process held when it died, where there can be
 // no other process that holds anything.
 func (k *Keeper) freeOwn(ctx context.Context) error {
@@ -258,13 +199,6 @@ func (k *Keeper) freeOwn(ctx context.Context) error {
 	}
 	return k.Index.st.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET claim = 0, node = ''`)
-		return err
-	})
-}
-
-func (k *Keeper) free(ctx context.Context, feed string, c int64) error {
-	return k.Index.st.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET claim = 0, node = '' WHERE feed = ? AND claim = ?`, feed, c)
 		return err
 	})
 }

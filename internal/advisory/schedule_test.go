@@ -6,6 +6,7 @@ package advisory_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -43,12 +44,14 @@ func (l *late) pass(d time.Duration) {
 
 // keepers are nodes with one database and one source of feeds.
 type keepers struct {
-	t     *testing.T
-	clock *late
-	idx   *advisory.Index
-	log   bytes.Buffer
-	from  string
-	told  []string
+	t       *testing.T
+	clock   *late
+	idx     *advisory.Index
+	log     bytes.Buffer
+	from    string
+	told    []string
+	times   int   // that they were told something
+	refuses error // what is said to that
 }
 
 func newKeepers(t *testing.T, st store.Store, from string) *keepers {
@@ -63,12 +66,13 @@ func newKeepers(t *testing.T, st store.Store, from string) *keepers {
 func (k *keepers) node(name string) *advisory.Keeper {
 	return &advisory.Keeper{
 		Index: advisory.New(k.clock), From: k.from, Every: 6 * time.Hour, Node: name, Log: slog.New(slog.NewTextHandler(&k.log, nil)),
-		Options: advisory.SyncOptions{
-			Ecosystems: []string{"Go", "PyPI"},
-			OnChange: func(_ context.Context, c advisory.Change) error {
+		Options: advisory.SyncOptions{Ecosystems: []string{"Go", "PyPI"}},
+		OnChange: func(_ context.Context, changes []advisory.Change) error {
+			for _, c := range changes {
 				k.told = append(k.told, c.Feed)
-				return nil
-			},
+			}
+			k.times++
+			return k.refuses
 		},
 	}
 }
@@ -148,6 +152,32 @@ func TestKeeper(t *testing.T) {
 		k.step(a, 0)
 		if asked["Go"] != 2 {
 			t.Errorf("asked %d times, want once when due and once when hurried", asked["Go"])
+		}
+	})
+}
+
+// TestFeedsDueTogetherAreSettledTogether, or not at all: then they are taken again, and
+// nothing of them is lost.
+func TestFeedsDueTogetherAreSettledTogether(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		k := newKeepers(t, st, bucket(t))
+		a := k.node("a")
+		k.refuses = errors.New("no")
+		k.step(a, 0)
+		if got := k.state("Go"); k.times != 1 || len(k.told) < 3 || !strings.HasPrefix(got, "1 1m0s") {
+			t.Errorf("told %d times, of %v; Go: %q", k.times, k.told, got)
+		}
+		left, err := k.idx.Unsettled(t.Context())
+		if err != nil || len(left) < 2 {
+			t.Errorf("after a refusal %d feeds are unsettled, %v", len(left), err)
+		}
+		k.refuses, k.told = nil, nil
+		k.step(a, time.Minute)
+		if got := k.state("Go"); k.times != 2 || len(k.told) < 3 || got != "0 6h0m0s" {
+			t.Errorf("told %d times, again of %v; Go: %q", k.times, k.told, got)
+		}
+		if left, err = k.idx.Unsettled(t.Context()); err != nil || len(left) != 0 {
+			t.Errorf("unsettled: %+v, %v", left, err)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
@@ -113,14 +114,23 @@ func (e *Engine) putFeed(ctx context.Context, c *call) (any, error) {
 	}, nil
 }
 
-// Settle has matched and judged again what a feed touched, and returns in how many
-// images something else was found.
-func (e *Engine) Settle(ctx context.Context, change advisory.Change) (int, error) {
-	images, err := e.o.Identity.Refresh(notify.Because(ctx, "feed "+change.Feed), change.Keys)
-	if err != nil {
-		return 0, err
+// Settle has matched and judged again, in one go, what feeds touched, and returns in
+// how many images something else was found.
+func (e *Engine) Settle(ctx context.Context, changes ...advisory.Change) (int, error) {
+	var names []string
+	var keys []advisory.Key
+	for _, c := range changes {
+		if len(c.Keys) > 0 || len(changes) == 1 {
+			names, keys = append(names, c.Feed), append(keys, c.Keys...)
+		}
 	}
-	return images, e.o.Advisories.Settle(ctx, change)
+	images, err := e.o.Identity.Refresh(notify.Because(ctx, "feed "+strings.Join(names, ", ")), keys)
+	for _, c := range changes {
+		if err == nil {
+			err = e.o.Advisories.Settle(ctx, c)
+		}
+	}
+	return images, err
 }
 
 // maxRecords bounds the audit records of one answer.

@@ -47,12 +47,10 @@ func (s *Server) keepFeeds(ctx context.Context) error {
 	}
 	keeper := &advisory.Keeper{
 		Index: s.advisory, From: c.From, Every: time.Duration(c.Every), Node: s.config.Node, Log: s.log, OnFailure: s.feedFailed,
-		Options: advisory.SyncOptions{
-			Ecosystems: c.Ecosystems, Insecure: c.Insecure,
-			OnChange: func(ctx context.Context, change advisory.Change) error {
-				_, err := s.api.Settle(ctx, change)
-				return err
-			},
+		Options: advisory.SyncOptions{Ecosystems: c.Ecosystems, Insecure: c.Insecure},
+		OnChange: func(ctx context.Context, changes []advisory.Change) error {
+			_, err := s.api.Settle(ctx, changes...)
+			return err
 		},
 	}
 	return keeper.Run(ctx)
