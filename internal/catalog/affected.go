@@ -21,7 +21,7 @@ import (
 type Affected struct {
 	Flaws    []fleet.Flaw
 	Total    int            // images
-	Images   []Image        // one page of them, without evidence
+	Images   []Image        // one page of them: what they are called, no more
 	Channels []Standing     // of golden images, with an image that is hit; on the first page
 	Watched  []image.Digest // the images that are hit and stand in a channel, or something runs from them; on the first page
 }
@@ -77,10 +77,13 @@ func pageOf(ctx context.Context, tx store.Tx, nums []int64, after image.Digest, 
 	page := []Image{}
 	err := fleet.InChunks(nums[:min(limit, len(nums))], func(marks string, args []any) error {
 		return store.Each(ctx, tx, func(r store.Row) error {
-			img, err := scanImage(r)
+			var img Image
+			var id string
+			err := r.Scan(&id, &img.Name)
+			img.ID = image.Digest(id)
 			page = append(page, img)
 			return err
-		}, "SELECT "+imageColumns+" FROM catalog_image i WHERE i.num IN ("+marks+") ORDER BY i.num", args...)
+		}, "SELECT id, name FROM catalog_image WHERE num IN ("+marks+") ORDER BY num", args...)
 	})
 	return page, err
 }
