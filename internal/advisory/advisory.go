@@ -85,3 +85,14 @@ type Bad struct {
 	Count int      `json:"count"`
 	First []string `json:"first,omitempty"` // the first few, each with the reason
 }
+
+// LastSync is when the feed that was longest not looked at was looked at.
+func (s Snapshot) LastSync() time.Time {
+	var oldest time.Time
+	for _, f := range s.Feeds {
+		if oldest.IsZero() || f.Synced.Before(oldest) {
+			oldest = f.Synced
+		}
+	}
+	return oldest
+}

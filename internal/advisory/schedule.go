@@ -95,7 +95,81 @@ func (k *Keeper) Step(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return errors.Join(k.takeAll(ctx, src, unreachable), ctx.Err())
+	r := round{Keeper: k, src: src, unreachable: unreachable, since: k.Index.st.Now()}
+	if _, err := r.take(ctx, src.files); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// round is the taking of what is due together.
+type round struct {
+	*Keeper
+	src         origin
+	unreachable error
+	got         []Change // taken, and not settled yet
+	since       time.Time
+}
+
+// together is for how long feeds are gathered: a slow one keeps no other waiting.
+const together = 20 * time.Second
+
+// take takes feeds and settles them while all are still claimed: what a failure or a
+// crash leaves unsettled stays due. broken is an error of the database.
+func (r *round) take(ctx context.Context, files []feedFile) (failure, broken error) {
+	if len(files) == 0 {
+		return r.settle(ctx), nil
+	}
+	f, taken := files[0], false
+	err := r.lookAt(ctx, f.feed, func(ctx context.Context) error {
+		if why := r.takeOne(ctx, f); why != nil {
+			return why
+		}
+		taken = true
+		if r.Index.st.Now().Sub(r.since) > together {
+			failure = r.settle(ctx)
+		}
+		if failure == nil {
+			failure, broken = r.take(ctx, files[1:])
+		}
+		return errors.Join(failure, broken)
+	})
+	if !taken && err == nil {
+		return r.take(ctx, files[1:])
+	}
+	return failure, errors.Join(err, broken)
+}
+
+func (r *round) takeOne(ctx context.Context, f feedFile) error {
+	if r.unreachable != nil {
+		return r.unreachable
+	}
+	change, there, err := r.src.takeFeed(ctx, f, source{shrink: r.Options.AllowShrink})
+	if err != nil || !there {
+		return err
+	}
+	if !change.Unchanged {
+		r.Log.Info("advisory feed taken", "feed", f.feed, "records", change.Records, "new", change.Added, "changed", change.Changed, "gone", change.Removed)
+	}
+	r.got = append(r.got, change)
+	return nil
+}
+
+// settle has the consequences of what was taken drawn.
+func (r *round) settle(ctx context.Context) error {
+	got := r.got
+	r.got, r.since = nil, r.Index.st.Now()
+	if r.OnChange != nil && len(got) > 0 {
+		if err := r.OnChange(ctx, got); err != nil {
+			return err
+		}
+	}
+	for _, c := range got {
+		if err := r.Index.Settle(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // due names the rows that are due and free. A place that was never looked at, or is
@@ -167,6 +241,25 @@ func (k *Keeper) list(ctx context.Context, src origin) error {
 	return nil
 }
 
+// lookAt does the work of one row, where it is due and free, and keeps how that went.
+func (k *Keeper) lookAt(ctx context.Context, feed string, work func(context.Context) error) error {
+	c, err := k.claim(ctx, feed, 0)
+	if err != nil || c == 0 {
+		return err
+	}
+	working, end := context.WithCancel(ctx)
+	held := make(chan int64)
+	go func() { held <- k.hold(working, feed, c, end) }()
+	failure := work(working)
+	end()
+	c = <-held
+	if ctx.Err() != nil {
+		// We are stopping: another node may have it at once.
+		return k.free(context.WithoutCancel(ctx), feed, c)
+	}
+	return k.settleTry(ctx, feed, c, failure)
+}
+
 // claim makes a row this node's until the time it returns, in milliseconds: one
 // that is due and free, or again the one it has a claim on. 0: it is not to be had.
 func (k *Keeper) claim(ctx context.Context, feed string, had int64) (int64, error) {
@@ -191,6 +284,29 @@ func (k *Keeper) claim(ctx context.Context, feed string, had int64) (int64, erro
 	return until, nil
 }
 
+// hold keeps a claim while the work goes on, and ends the work where it is lost. It
+// returns the claim as it is in the end.
+func (k *Keeper) hold(ctx context.Context, feed string, c int64, end func()) int64 {
+	again := time.NewTicker(claimFor / 4)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return c
+		case <-again.C:
+			longer, err := k.claim(ctx, feed, c)
+			if err != nil {
+				continue // there is time for another
+			}
+			if longer == 0 {
+				end()
+				return c
+			}
+			c = longer
+		}
+	}
+}
+
 // freeOwn gives back what an earlier process held when it died, where there can be
 // no other process that holds anything.
 func (k *Keeper) freeOwn(ctx context.Context) error {
@@ -199,6 +315,13 @@ func (k *Keeper) freeOwn(ctx context.Context) error {
 	}
 	return k.Index.st.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET claim = 0, node = ''`)
+		return err
+	})
+}
+
+func (k *Keeper) free(ctx context.Context, feed string, c int64) error {
+	return k.Index.st.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE advisory_schedule SET claim = 0, node = '' WHERE feed = ? AND claim = ?`, feed, c)
 		return err
 	})
 }
