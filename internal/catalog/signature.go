@@ -42,6 +42,20 @@ func (c *Catalog) Signatures(ctx context.Context, id image.Digest) ([]verdict.Si
 	return asEvidence(verified), nil
 }
 
+// signed are the signatures on an image, and who may be believed.
+func (c *Catalog) signed(ctx context.Context, id image.Digest) ([]verdict.Signature, []verdict.Signer, error) {
+	signers, err := c.signers.Signers(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var who []verdict.Signer
+	for _, s := range signers {
+		who = append(who, verdict.Signer{Name: s.Name, Owner: s.Owner, Contact: s.Contact})
+	}
+	found, err := c.Signatures(ctx, id)
+	return found, who, err
+}
+
 // asEvidence is verified statements as verdict judges them.
 func asEvidence(verified []provenance.Verified) []verdict.Signature {
 	all := make([]verdict.Signature, 0, len(verified))

@@ -74,6 +74,9 @@ func TestSignaturesDecide(t *testing.T) {
 		}
 		due("a signer was declared")
 		answer(verdict.Yes)
+		if ev := must(c.EvidenceIn(ctx, find(t, c, digest("a")), &env))(t); len(ev.Signers) != 1 || ev.Signers[0].Owner != "sec" {
+			t.Errorf("the evidence does not say who the signer is: %+v", ev.Signers)
+		}
 		again := open(t, st) // another node, nothing in its memory
 		if found := must(again.Signatures(ctx, digest("a")))(t); len(found) != 1 || found[0].Signer != "release" || found[0].Manifest != string(digest("a manifest")) {
 			t.Errorf("signatures %+v", found)

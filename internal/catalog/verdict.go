@@ -74,7 +74,7 @@ func (c *Catalog) stand(ctx context.Context, ev verdict.Evidence, at place, env 
 		}
 	}
 	if env.AsksSignatures() {
-		if ev.Signatures, err = c.Signatures(ctx, image.Digest(ev.Image.ID)); err != nil {
+		if ev.Signatures, ev.Signers, err = c.signed(ctx, image.Digest(ev.Image.ID)); err != nil {
 			return ev, err
 		}
 	}

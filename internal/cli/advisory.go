@@ -90,7 +90,7 @@ func (a *app) advisorySyncCommand() *cobra.Command {
 			"public bucket: <Ecosystem>/all.zip, and beside them, where present, kev.json (known to be\n" +
 			"exploited), epss.csv (how likely that is) and cve-severity.json (CVSS). What did not change is not read again.\n" +
 			"An artifact is what \"goldkeep advisory pack\" writes: a file, or a reference in a registry.\n" +
-			"With --server the files of a folder are sent to the server (a server takes artifacts and\n" + "addresses by itself, see feeds.from in docs/server.md); without --from the server\n" +
+			"With --server the files of a folder or an artifact are sent to the server (it fetches from\n" + "addresses by itself, see feeds.from in docs/server.md); without --from the server\n" +
 			"fetches its own feeds now, instead of when they are due.",
 		Example: "  goldkeep advisory sync --from ./osv\n  goldkeep advisory sync --from https://osv-vulnerabilities.storage.googleapis.com --ecosystems Debian,Go,PyPI\n  goldkeep advisory sync --from ./osv --server\n  goldkeep advisory sync --server",
 		RunE: func(cmd *cobra.Command, _ []string) error {

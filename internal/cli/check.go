@@ -232,7 +232,7 @@ func (a *app) evidence(ctx context.Context, ref string, o checkFlags, now time.T
 		err = a.believe(ctx, &found, advisories, img, o.vex)
 	}
 	if err == nil && len(o.signers) > 0 {
-		found.Signatures = a.signatures(ctx, img, o.signers)
+		found.Signatures, found.Signers = a.signatures(ctx, img, o.signers), scan.Signers(o.signers)
 	}
 	return found, hinted(err)
 }

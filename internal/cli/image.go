@@ -6,20 +6,23 @@ package cli
 import (
 	"archive/tar"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
+	"github.com/goldkeep/goldkeep/internal/report"
 	"github.com/goldkeep/goldkeep/internal/sign"
 	"github.com/goldkeep/goldkeep/internal/term"
+	"github.com/goldkeep/goldkeep/internal/verdict"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -158,6 +161,12 @@ func showImage(t *term.Table, i *client.Image) {
 	for _, d := range i.Digests {
 		if d != i.ID {
 			t.Row("also known as", d)
+		}
+	}
+	var ev verdict.Evidence
+	if json.Unmarshal(i.Evidence, &ev) == nil {
+		if base := report.Base(ev.Image, time.Now()); base != "" {
+			t.Row("base", base)
 		}
 	}
 	for _, v := range i.Verdicts {

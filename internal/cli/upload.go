@@ -7,9 +7,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,16 +19,21 @@ import (
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
-
+	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-// uploadFeeds sends the feeds of a folder to the server, but for those it has.
+// uploadFeeds sends the feeds of a folder, or of an artifact, to the server, but for those it has.
 func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 	if strings.Contains(o.from, "://") {
-		return term.Usage(cmd, "--server needs a folder: fetch the feeds first")
+		return term.Usage(cmd, "--server needs a folder or an artifact: the server fetches addresses itself, see feeds.from in its configuration")
 	}
-	files, err := advisory.Folder(o.from, o.ecosystems)
+	folder, end, err := a.feedFolder(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	defer end()
+	files, err := advisory.Folder(folder, o.ecosystems)
 	if err != nil {
 		return err
 	}
@@ -63,6 +70,57 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 			t.Row(c.Feed, c.Records, c.Added, c.Changed, c.Removed, c.Images, note)
 		}
 	})
+}
+
+// feedFolder is the folder of the feeds to send: that which was named, or one with
+// what an artifact holds, which end removes.
+func (a *app) feedFolder(ctx context.Context, o syncFlags) (dir string, end func(), err error) {
+	if info, err := os.Stat(o.from); err == nil && info.IsDir() {
+		return o.from, func() {}, nil
+	}
+	packed, err := image.OpenFiles(ctx, o.from, advisory.ArtifactType, image.Options{Insecure: o.insecure})
+	if err != nil {
+		return "", nil, fault.New(fault.KindOf(err), "open advisories: %w", err).
+			WithHint("give a folder, or what goldkeep advisory pack has written: a file, or a reference HOST/NAME:TAG in a registry")
+	}
+	defer func() { _ = packed.Close() }()
+	if dir, err = os.MkdirTemp("", "goldkeep-feeds-*"); err != nil {
+		return "", nil, fault.New(fault.Unavailable, "make temporary folder: %w", err)
+	}
+	end = func() { _ = os.RemoveAll(dir) }
+	for _, f := range packed.List {
+		if err := unpackFeed(ctx, packed, f, dir); err != nil {
+			end()
+			return "", nil, fmt.Errorf("read %s: %w", f.Name, err)
+		}
+	}
+	return dir, end, nil
+}
+
+// unpackFeed writes one file of an artifact, whose name stays inside the folder.
+func unpackFeed(ctx context.Context, packed *image.Files, f image.File, dir string) (err error) {
+	if f.Size > advisory.MaxFeed {
+		return fault.New(fault.TooLarge, "over %d bytes", int64(advisory.MaxFeed))
+	}
+	body, err := packed.Open(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll(path.Dir(f.Name), 0o700); err != nil {
+		return err
+	}
+	file, err := root.Create(f.Name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, body)
+	return errors.Join(err, file.Close())
 }
 
 // uploadFeed sends one feed, unless the server has that very file.

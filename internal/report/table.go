@@ -72,7 +72,7 @@ func (p *page) image(ev contents, judged *verdict.Verdict) {
 		"built", built,
 		"system", system,
 		"user", user,
-		"base", base(image, ev.at),
+		"base", Base(image, ev.at),
 		"owner", strings.TrimSpace(image.Owner+" "+image.Contact),
 	)
 }
@@ -106,8 +106,9 @@ func answer(a verdict.Answer) (string, colour) {
 	return "refused", red
 }
 
-// base says what an image is built on, how old that is and who to call.
-func base(image verdict.Image, now time.Time) string {
+// Base says what an image is built on, how that is known, how old it is, whether
+// there is a newer one, and who to call; "" where nothing is known of it.
+func Base(image verdict.Image, now time.Time) string {
 	b := image.BaseImage
 	if b.Name == "" || b.By != "layers" {
 		return image.Base

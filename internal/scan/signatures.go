@@ -34,3 +34,12 @@ func Signatures(ctx context.Context, img *image.Image, signers []*provenance.Sig
 	}
 	return found, odd, nil
 }
+
+// Signers is who signers are, as evidence.
+func Signers(all []*provenance.Signer) []verdict.Signer {
+	var out []verdict.Signer
+	for _, s := range all {
+		out = append(out, verdict.Signer{Name: s.Name, Owner: s.Owner, Contact: s.Contact})
+	}
+	return out
+}

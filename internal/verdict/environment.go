@@ -122,10 +122,10 @@ func (e Environment) Signers() []string {
 
 // Default is the environment "goldkeep check" judges by where none is given:
 // nothing known to be exploited, nothing severe that has a fix, no credentials
-// in the image; a root user is a warning.
+// in the image; a root user is a warning. It has no owner: there is nobody to call.
 func Default() Environment {
 	return Environment{
-		Name: "default", Owner: "goldkeep", OnFail: Warn,
+		Name: "default", OnFail: Warn,
 		Admit: []Rule{
 			{Vulnerabilities: &Vulnerabilities{MaxSeverity: "medium", Unfixed: Allow, Unlinked: Allow, Unscored: Deny}},
 			{Hygiene: &Hygiene{EmbeddedSecrets: Deny, Root: Caution, UnpinnedBase: Caution}},

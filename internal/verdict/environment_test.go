@@ -195,7 +195,7 @@ func TestDocumentedRules(t *testing.T) {
 			t.Errorf("example %d: %v\n%s", i+1, err, example)
 		}
 	}
-	for _, name := range []string{"vulnerabilities", "hygiene", "channel", "signedBy", "age", "advisories", "labels", "expression", "onFail", "unlinked", "unscored", "gaps", "embeddedSecrets", "unpinnedBase"} {
+	for _, name := range []string{"vulnerabilities", "hygiene", "channel", "signedBy", "age", "baseAge", "advisories", "labels", "expression", "onFail", "unlinked", "unscored", "gaps", "embeddedSecrets", "unpinnedBase"} {
 		if !strings.Contains(string(page), name) {
 			t.Errorf("docs/rules.md does not speak of %s", name)
 		}

@@ -126,6 +126,8 @@ func (j *judge) judgeRule() {
 		j.judgeSignedBy(r.SignedBy)
 	case r.Age != nil:
 		r.Age.judge(j)
+	case r.BaseAge != nil:
+		r.BaseAge.judgeBase(j)
 	case r.Advisories != nil:
 		r.Advisories.judge(j)
 	case r.Labels != nil:

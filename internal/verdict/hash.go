@@ -60,7 +60,7 @@ func canonical(ev Evidence) Evidence {
 		f.Score, f.EPSS, f.Percentile = number(f.Score, 10), number(f.EPSS, 1), number(f.Percentile, 1)
 	}
 	ev.Facts, ev.Gaps, ev.Problems = filled(ev.Facts), filled(ev.Gaps), filled(ev.Problems)
-	ev.Channels, ev.Signatures = slices.Clone(ev.Channels), slices.Clone(ev.Signatures)
+	ev.Channels, ev.Signatures, ev.Signers = slices.Clone(ev.Channels), slices.Clone(ev.Signatures), slices.Clone(ev.Signers)
 	for i := range ev.Channels {
 		ev.Channels[i].Since = exact(ev.Channels[i].Since)
 	}
@@ -92,6 +92,7 @@ func canonical(ev Evidence) Evidence {
 	byJSON(ev.Problems)
 	byJSON(ev.Channels)
 	byJSON(ev.Signatures)
+	byJSON(ev.Signers)
 	return ev
 }
 

@@ -22,6 +22,7 @@ type Rule struct {
 	Channel         Names            `yaml:"channel" json:"channel,omitempty"`   // stands in one of these
 	SignedBy        Names            `yaml:"signedBy" json:"signedBy,omitempty"` // by all of these signers
 	Age             *Age             `yaml:"age" json:"age,omitempty"`
+	BaseAge         *Age             `yaml:"baseAge" json:"baseAge,omitempty"` // of the image it is built on
 	Advisories      *Advisories      `yaml:"advisories" json:"advisories,omitempty"`
 	Labels          *Labels          `yaml:"labels" json:"labels,omitempty"`
 	Expression      *Expression      `yaml:"expression" json:"expression,omitempty"`
@@ -66,7 +67,7 @@ type Hygiene struct {
 	RemoteLogin     Level `yaml:"remoteLogin" json:"remoteLogin,omitempty"`
 }
 
-// Age judges how long ago the image was built.
+// Age judges how long ago an image was built.
 type Age struct {
 	Max   manifest.Duration `yaml:"max" json:"max"`
 	Grace manifest.Duration `yaml:"grace" json:"grace,omitempty"` // after Max: a warning until this is over too
@@ -106,7 +107,7 @@ func (r *Rule) check(at []string, fail report, compiler *compiler) {
 		if len(kinds) > 0 {
 			said = strings.Join(kinds, " and ")
 		}
-		fail(at, "a rule has exactly one of vulnerabilities, hygiene, channel, signedBy, age, advisories, labels, expression; this one has "+said)
+		fail(at, "a rule has exactly one of vulnerabilities, hygiene, channel, signedBy, age, baseAge, advisories, labels, expression; this one has "+said)
 	}
 	if r.OnFail != "" {
 		checkWord(fail, here("onFail"), string(r.OnFail), "warn", "revoke", "replace")
@@ -121,6 +122,9 @@ func (r *Rule) check(at []string, fail report, compiler *compiler) {
 	checkNames(fail, here("signedBy"), r.SignedBy, r.SignedBy != nil)
 	if r.Age != nil && r.Age.Max <= 0 {
 		fail(here("age"), "age needs a max, for example {max: 30d}")
+	}
+	if r.BaseAge != nil && r.BaseAge.Max <= 0 {
+		fail(here("baseAge"), "baseAge needs a max, for example {max: 60d}")
 	}
 	if r.Advisories != nil && r.Advisories.MaxAge <= 0 {
 		fail(here("advisories"), "advisories needs a maxAge, for example {maxAge: 3d}")
@@ -150,6 +154,7 @@ func (r *Rule) kinds() []string {
 		{"channel", r.Channel != nil},
 		{"signedBy", r.SignedBy != nil},
 		{"age", r.Age != nil},
+		{"baseAge", r.BaseAge != nil},
 		{"advisories", r.Advisories != nil},
 		{"labels", r.Labels != nil},
 		{"expression", r.Expression != nil},

@@ -11,13 +11,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/component"
 )
 
-// skew is how far in the future a build time may lie: clocks differ.
-const skew = time.Hour
-
-// reproducible is the latest build time that means "not stated": reproducible
-// builds write 1970 or 1980.
-var reproducible = time.Date(1980, 1, 2, 0, 0, 0, 0, time.UTC)
-
 func (j *judge) judgeChannel(names Names) {
 	if j.ev.Channels == nil {
 		j.unknown("channel", "the channels of the image were not looked up", "", "ask a server that keeps golden images")
@@ -52,7 +45,26 @@ func (j *judge) judgeSignedBy(signers Names) {
 	}
 	if len(missing) > 0 {
 		j.no("signedBy", "no verified signature by "+strings.Join(missing, ", "), found, "have it signed by "+strings.Join(missing, " and ")+": goldkeep image sign")
+		if owners := j.ownersOf(missing); owners != "" {
+			j.reasons[len(j.reasons)-1].Owner = OneLine(owners)
+		}
 	}
+}
+
+// ownersOf is who to call about signatures: the owners of signers.
+func (j *judge) ownersOf(names []string) string {
+	var all []string
+	for _, name := range names {
+		i := slices.IndexFunc(j.ev.Signers, func(s Signer) bool { return s.Name == name && s.Owner != "" })
+		if i < 0 {
+			continue
+		}
+		s := j.ev.Signers[i]
+		if owner := named(s.Owner, s.Contact); !slices.Contains(all, owner) {
+			all = append(all, owner)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // shown is a signature as evidence.
@@ -65,32 +77,6 @@ func (s Signature) shown() string {
 		text += ": " + s.Result
 	}
 	return text
-}
-
-func (a *Age) judge(j *judge) {
-	created := j.ev.Image.Created
-	if !created.After(reproducible) {
-		j.unknown("age", "the image does not say when it was built", "", "build it with a real creation time (SOURCE_DATE_EPOCH, --timestamp)")
-		return
-	}
-	if start := created.Add(-skew); j.now.Before(start) {
-		j.changes(start)
-		j.unknown("age", "the image says it was built in the future: "+created.Format(time.RFC3339), "", "rebuild it on a machine with the right time")
-		return
-	}
-	old := exact(created.Add(time.Duration(a.Max)))
-	dead := exact(old.Add(time.Duration(a.Grace)))
-	built := []string{"built " + created.Format(time.RFC3339)}
-	text := "the image is older than " + a.Max.String()
-	remedy := "rebuild it on a current base image"
-	switch {
-	case j.now.Before(old):
-		j.changes(old)
-	case j.now.Before(dead):
-		j.warn("age", text, built, remedy, dead)
-	default:
-		j.no("age", text, built, remedy)
-	}
 }
 
 func (a *Advisories) judge(j *judge) {

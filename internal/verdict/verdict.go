@@ -24,6 +24,7 @@ type Evidence struct {
 	Problems   []component.Problem   `json:"problems"`
 	Channels   []Channel             `json:"channels"`          // the channels of golden images this digest stands in; nil: nobody looked
 	Signatures []Signature           `json:"signatures"`        // verified ones only; nil: nobody looked
+	Signers    []Signer              `json:"signers,omitempty"` // who may be believed, and whom to call about a signature
 	Triage     []Triage              `json:"triage,omitempty"`  // decisions on findings; expired ones count no more
 	Origins    []Origin              `json:"origins,omitempty"` // the golden images its layers come from, lowest first
 	Snapshot   string                `json:"snapshot"`          // of the advisory database; "": there is none
@@ -81,6 +82,16 @@ type Origin struct {
 // Bill is the Kind of evidence that comes from a bill of materials: what is known
 // of files, users, settings and labels is nothing.
 const Bill = "sbom"
+
+// Program is the Kind of evidence on a plain program: it is built on no image.
+const Program = "artifact"
+
+// Signer is who a declared Signer is.
+type Signer struct {
+	Name    string `json:"name"`
+	Owner   string `json:"owner,omitempty"`
+	Contact string `json:"contact,omitempty"`
+}
 
 // Channel is a place in a golden image's line.
 type Channel struct {

@@ -60,6 +60,44 @@ func good() verdict.Evidence {
 	}
 }
 
+// base puts an image under another that is 40 days old.
+func base(change func(*verdict.Base)) func(*verdict.Evidence) {
+	return func(ev *verdict.Evidence) {
+		ev.Image.BaseImage = verdict.Base{
+			Name: "debian:12", ID: "sha256:bb", By: "layers", Created: now.Add(-40 * day), Golden: "debian-base", Channel: "gold", Owner: "platform", Contact: "#base",
+		}
+		if change != nil {
+			change(&ev.Image.BaseImage)
+		}
+	}
+}
+
+// TestWhoToCall: a stale base is its owner's business until there is a newer one, a
+// missing signature that of whoever signs.
+func TestWhoToCall(t *testing.T) {
+	signers := func(ev *verdict.Evidence) {
+		ev.Signatures = []verdict.Signature{}
+		ev.Signers = []verdict.Signer{{Name: "release", Owner: "sec", Contact: "#sec"}, {Name: "qa", Owner: "testers"}, {Name: "other", Owner: "nobody"}}
+	}
+	for _, c := range []struct {
+		rule          string
+		change        func(*verdict.Evidence)
+		owner, remedy string
+	}{
+		{"baseAge: {max: 30d}", base(nil), "platform (#base)", "have its owner publish a newer one, then rebuild on it"},
+		{"baseAge: {max: 30d}", base(func(b *verdict.Base) { b.Newest = "sha256:cc" }), "payments-team (#payments)", "rebuild it: a newer debian-base gold is there, sha256:cc"},
+		{"signedBy: [release, qa]", signers, "sec (#sec), testers", "have it signed by release and qa: goldkeep image sign"},
+		{"signedBy: [unheard]", signers, "payments-team (#payments)", "have it signed by unheard: goldkeep image sign"},
+	} {
+		ev := good()
+		c.change(&ev)
+		v := verdict.Evaluate(environment(t, "  admit:\n    - "+c.rule+"\n"), ev, now)
+		if r := v.Admit.Reasons; len(r) != 1 || r[0].Owner != c.owner || r[0].Remedy != c.remedy {
+			t.Errorf("%s: %+v", c.rule, r)
+		}
+	}
+}
+
 func openssl(id string, score float64, fixed string) finding.Finding {
 	return finding.Finding{
 		ID: id, Ecosystem: "Debian:12", Package: "openssl", Version: "3.0.1", Fixed: fixed, Score: score,
@@ -174,6 +212,14 @@ func TestRules(t *testing.T) {
 		{"no build time", "age: {max: 30d}", func(ev *verdict.Evidence) { ev.Image.Created = time.Time{} }, verdict.Unknown, "age=unknown"},
 		{"build time 1970", "age: {max: 30d}", func(ev *verdict.Evidence) { ev.Image.Created = time.Unix(0, 0) }, verdict.Unknown, "age=unknown"},
 		{"built tomorrow", "age: {max: 30d}", func(ev *verdict.Evidence) { ev.Image.Created = now.Add(day) }, verdict.Unknown, "age=unknown"},
+		{"young base", "baseAge: {max: 60d}", base(nil), verdict.Yes, ""},
+		{"old base", "baseAge: {max: 30d}", base(nil), verdict.No, "baseAge=no"},
+		{"old base in grace", "baseAge: {max: 30d, grace: 20d}", base(nil), verdict.Yes, "baseAge=yes"},
+		{"base by annotation", "baseAge: {max: 60d}", base(func(b *verdict.Base) { b.By = "annotation" }), verdict.Unknown, "baseAge=unknown"},
+		{"no base known", "baseAge: {max: 60d}", nil, verdict.Unknown, "baseAge=unknown"},
+		{"base without build time", "baseAge: {max: 60d}", base(func(b *verdict.Base) { b.Created = time.Time{} }), verdict.Unknown, "baseAge=unknown"},
+		{"a program has no base", "baseAge: {max: 60d}", func(ev *verdict.Evidence) { ev.Image.Kind = verdict.Program }, verdict.Yes, ""},
+		{"a bill tells of no base", "baseAge: {max: 60d}", func(ev *verdict.Evidence) { ev.Image.Kind = verdict.Bill }, verdict.Unknown, "baseAge=unknown"},
 		{"fresh advisories", "advisories: {maxAge: 2h}", nil, verdict.Yes, ""},
 		{"stale advisories", "advisories: {maxAge: 1h}", nil, verdict.Unknown, "advisories=unknown"},
 		{"no advisories", "advisories: {maxAge: 1h}", func(ev *verdict.Evidence) { ev.SnapshotAt = time.Time{} }, verdict.Unknown, "advisories=unknown"},
