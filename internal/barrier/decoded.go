@@ -31,7 +31,7 @@ func Decoded[T any](ctx context.Context, r Reader, path string, decode func(valu
 			return made, nil
 		}
 	}
-	e, err := v.openRow(key, row)
+	e, err := v.openRow(ctx, key, row)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 package barrier
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -16,6 +17,8 @@ import (
 	"fmt"
 	"hash"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
@@ -28,6 +31,8 @@ type keyring struct {
 	Terms  map[uint32][]byte `json:"terms"`
 	Active uint32            `json:"active"`
 	Names  []byte            `json:"names"` // blinds names; never rotated, or nothing would be found again
+
+	Installed map[uint32]time.Time `json:"installed,omitempty"` // since when there is a term; none for the first of old
 }
 
 func newKeyring() (*keyring, error) {
@@ -91,29 +96,42 @@ func newBox(key []byte) (cipher.AEAD, error) {
 
 // keys is an unlocked keyring with what is derived from it.
 type keys struct {
-	active uint32
+	active atomic.Uint32
+	used   atomic.Uint64          // how often the active term has sealed, in this process
 	boxes  map[string]cipher.AEAD // per purpose and term, guarded by mu
 	macs   map[string]*sync.Pool  // of hash.Hash, per purpose, guarded by mu
-	ring   *keyring
+	ring   *keyring               // guarded by mu
+	root   []byte                 // the root key, to seal the keyring anew; guarded by mu
 	mu     sync.RWMutex
 }
 
-func newKeys(ring *keyring) *keys {
-	return &keys{active: ring.Active, ring: ring, boxes: map[string]cipher.AEAD{}, macs: map[string]*sync.Pool{}}
+func newKeys(ring *keyring, root []byte) *keys {
+	k := &keys{ring: ring, root: bytes.Clone(root), boxes: map[string]cipher.AEAD{}, macs: map[string]*sync.Pool{}}
+	k.active.Store(ring.Active)
+	return k
 }
 
 // forget wipes what can be wiped.
 func (k *keys) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, key := range k.ring.Terms {
-		clear(key)
-	}
-	clear(k.ring.Names)
+	k.wipe()
 	k.ring = &keyring{} // whoever still holds k must not go on with keys of zeros
 	clear(k.boxes)
 	clear(k.macs)
 }
+
+// wipe overwrites the keys held now.
+func (k *keys) wipe() {
+	for _, key := range k.ring.Terms {
+		clear(key)
+	}
+	clear(k.ring.Names)
+	clear(k.root)
+}
+
+// errTerm is what a server says that has not heard of a rotation yet: see learn.
+var errTerm = errors.New("an unknown key term")
 
 var errForgotten = fault.New(fault.Sealed, "the server was sealed meanwhile")
 
@@ -125,13 +143,15 @@ const (
 
 // seal encrypts plain, bound to purpose and aad, under the active term.
 func (k *keys) seal(purpose string, plain, aad []byte) ([]byte, error) {
-	box, err := k.box(purpose, k.active)
+	term := k.active.Load()
+	box, err := k.box(purpose, term)
 	if err != nil {
 		return nil, err
 	}
+	k.used.Add(1)
 	out := make([]byte, headerSize+box.NonceSize(), headerSize+box.NonceSize()+len(plain)+box.Overhead())
 	out[0] = sealVersion
-	binary.BigEndian.PutUint32(out[1:], k.active)
+	binary.BigEndian.PutUint32(out[1:], term)
 	nonce := out[headerSize:]
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, fmt.Errorf("make nonce: %w", err)
@@ -174,7 +194,7 @@ func (k *keys) box(purpose string, term uint32) (cipher.AEAD, error) {
 	}
 	secret, ok := k.ring.Terms[term]
 	if !ok {
-		return nil, fault.New(fault.Invalid, "the sealed text is of an unknown key term %d", term)
+		return nil, fault.New(fault.Invalid, "the sealed text is of term %d: %w", term, errTerm)
 	}
 	key, err := hkdf.Key(sha256.New, secret, nil, "goldkeep seal "+purpose, keySize)
 	if err != nil {

@@ -97,7 +97,7 @@ func (s space) Expired(ctx context.Context, now time.Time, limit int) ([]Entry, 
 			if err := rows.Scan(&key, &r.body, &r.expires, &r.group); err != nil {
 				return err
 			}
-			e, err := v.openRow(key, &r)
+			e, err := v.openRow(ctx, key, &r)
 			if err != nil {
 				return err
 			}
@@ -149,7 +149,7 @@ func (v *view) Get(ctx context.Context, path string) (*Entry, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	e, err := v.openRow(key, r)
+	e, err := v.openRow(ctx, key, r)
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +196,13 @@ func (v *view) read(ctx context.Context, key []byte) (*row, error) {
 }
 
 // openRow decrypts a row; the path in the entry is the whole one.
-func (v *view) openRow(key []byte, r *row) (Entry, error) {
+func (v *view) openRow(ctx context.Context, key []byte, r *row) (Entry, error) {
 	plain, err := v.keys.open("entry", r.body, bound(key, r.expires, r.group))
+	if errors.Is(err, errTerm) {
+		if err = v.space.b.learn(ctx, v.keys); err == nil {
+			plain, err = v.keys.open("entry", r.body, bound(key, r.expires, r.group))
+		}
+	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("open entry: %w", err)
 	}
@@ -241,7 +246,7 @@ func (v *view) children(ctx context.Context, whole string, fn func(path string) 
 		if err := r.Scan(&key, &found.body, &found.expires, &found.group); err != nil {
 			return err
 		}
-		e, err := v.openRow(key, &found)
+		e, err := v.openRow(ctx, key, &found)
 		if err != nil {
 			return err
 		}
@@ -268,7 +273,7 @@ func (v *view) InGroup(ctx context.Context, group string) ([]Entry, error) {
 		if err := r.Scan(&key, &got.body, &got.expires, &got.group); err != nil {
 			return err
 		}
-		e, err := v.openRow(key, &got)
+		e, err := v.openRow(ctx, key, &got)
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,15 @@ type Config struct {
 	// Notifications says how owners are told what changed.
 	Notifications Notifications `yaml:"notifications"`
 	Log           Log           `yaml:"log"`
+	// Legacy switches on paths of /v1 that need no token.
+	Legacy Legacy `yaml:"legacy"`
+}
+
+// Legacy are paths that anybody who reaches the server may use. Their successors need
+// a token and sudo: sys/rotate/root and sys/generate-root-token.
+type Legacy struct {
+	Rekey        bool `yaml:"rekey"`        // sys/rekey
+	GenerateRoot bool `yaml:"generateRoot"` // sys/generate-root
 }
 
 // TLS are the settings of the listener.

@@ -57,7 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{
-		s.serve, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.couriers.Run, s.keepTLS, s.settleFeeds, s.keepFeeds, s.api.Run,
+		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.couriers.Run, s.keepTLS, s.settleFeeds, s.keepFeeds, s.api.Run,
 	}
 	ended := make(chan error, len(parts))
 	for _, part := range parts {
@@ -211,6 +211,9 @@ func (s *Server) tidy(ctx context.Context) error {
 		}
 		if _, err := s.wrapping.Sweep(ctx, batch); err != nil && ctx.Err() == nil {
 			s.log.Error("tidy wrapped answers", "error", err)
+		}
+		if err := s.sys.RotateIfDue(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("rotate the sealing key", "error", err)
 		}
 	})
 	return nil

@@ -71,6 +71,7 @@ type Server struct {
 	leases    *lease.Ledger
 	wrapping  *engine.Wrapping
 	mounts    *engine.Mounts
+	sys       *sys.Engine
 	quotas    *engine.Quotas
 	catalog   *catalog.Catalog
 	advisory  *advisory.Index
@@ -188,12 +189,14 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
 		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),
 	}))
-	s.mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
-		Barrier: s.barrier, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
+	s.sys = sys.New(sys.Options{
+		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot,
+		Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,
 		Audit: s.couriers, FailingDevices: s.couriers.failing,
-	}))
+	})
+	s.mounts.Fix("sys/", "system", "system endpoints", s.sys)
 	s.gate = gate.New(gate.Options{
 		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
 		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Room: s.room, Now: s.store.Now, Logger: s.log,

@@ -57,6 +57,7 @@ type world struct {
 	keys  []string
 
 	leases *lease.Ledger
+	legacy bool     // the unauthenticated paths are on
 	target sync.Map // credentials at the target of the issuer
 }
 
@@ -91,7 +92,12 @@ func (w *world) Write(p []byte) (int, error) {
 // newWorld makes a server and initializes and unseals it as an operator would.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir()}
+	return newLegacyWorld(t, false)
+}
+
+func newLegacyWorld(t testing.TB, legacy bool) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), legacy: legacy}
 	w.start()
 	var answer struct {
 		Keys []string `json:"keys"`
@@ -154,7 +160,8 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
 	}))
 	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
-		Barrier: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
+		Barrier: w.b, Keys: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
+		LegacyRekey: w.legacy, LegacyRoot: w.legacy,
 		Quotas: quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 	}))

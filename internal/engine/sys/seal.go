@@ -202,6 +202,7 @@ func (e *Engine) seal(context.Context, *engine.Request, engine.Vars) (*engine.Re
 	e.o.Barrier.Seal()
 	e.o.Mounts.Forget()
 	e.o.Quotas.Forget()
+	e.forgetCeremonies()
 	if e.o.OnSeal != nil {
 		e.o.OnSeal()
 	}

@@ -66,6 +66,7 @@ type LeaseCare interface {
 // Options are the parts sys is made of. All are needed but those that may be nil.
 type Options struct {
 	Barrier  Barrier
+	Keys     Keys
 	Tokens   Tokens
 	Policies Policies
 	Leases   Leases
@@ -84,11 +85,18 @@ type Options struct {
 	Audit   Audit
 	// FailingDevices names the audit devices that do not take records; nil: none.
 	FailingDevices func() []string
+
+	// Whoever reaches the server can begin and stop what these paths do, without a
+	// token. Both are off in OpenBao too.
+	LegacyRekey bool // sys/rekey
+	LegacyRoot  bool // sys/generate-root
 }
 
 // Engine serves "sys/".
 type Engine struct {
 	o      Options
+	rekey  rekey
+	root   rootAttempt
 	routes *engine.Router
 }
 
@@ -97,7 +105,8 @@ func New(o Options) *Engine {
 	e := &Engine{o: o}
 	var routes []engine.Route
 	for _, part := range [][]engine.Route{
-		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(), e.capabilityRoutes(), e.auditRoutes(), engine.Tools("tools/"),
+		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(),
+		e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes(), e.capabilityRoutes(), e.auditRoutes(), engine.Tools("tools/"),
 	} {
 		routes = append(routes, part...)
 	}
@@ -107,20 +116,27 @@ func New(o Options) *Engine {
 
 // Special implements engine.Engine.
 func (e *Engine) Special() engine.Special {
+	open := []string{
+		"init", "seal-status", "unseal", "health", "leader",
+		"wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*",
+	}
+	if e.o.LegacyRekey {
+		open = append(open, "rekey/*", "rekey-recovery-key/*")
+	}
+	if e.o.LegacyRoot {
+		open = append(open, "generate-root/*")
+	}
 	return engine.Special{
+		Open:   open,
 		Routes: e.routes.All(),
-		Open: []string{
-			"init", "seal-status", "unseal", "health", "leader",
-			"wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*",
-		},
 		Sealed: []string{"init", "seal-status", "unseal", "health", "leader"},
 		Pure: []string{
 			"init", "seal-status", "health", "leader", "mounts", "mounts/*", "auth", "auth/*",
-			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status", "key-status",
+			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status", "key-status", "rotate/*", "rekey/*", "generate-root/*", "generate-root-token/*",
 			"quotas/*", "config/*", "plugins/*", "locked-users", "remount/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
 		},
 		Sudo: []string{
-			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*",
+			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*", "generate-root-token/*",
 			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",
 			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*",
 		},
