@@ -54,12 +54,22 @@ type Golden struct {
 	Channels map[string]image.Digest `json:"channels"`
 }
 
+// Move is a channel of a golden image that points at another digest than before.
+type Move struct {
+	Golden, Channel string
+	Before, Now     image.Digest
+}
+
 // Catalog keeps images, environments, golden images and verdicts.
 type Catalog struct {
 	// OnKeep, where set before first use, is told of every verdict that is kept, in
 	// the transaction that keeps it: what it writes stands or falls with that. old is
 	// nil where no verdict was kept before.
 	OnKeep func(ctx context.Context, tx store.Tx, old *verdict.Verdict, kept verdict.Verdict) error
+
+	// OnMove, where set before first use, is told of every channel that points at
+	// another image, in the transaction that makes it so.
+	OnMove func(ctx context.Context, tx store.Tx, m Move) error
 
 	store   store.Store
 	fleet   *fleet.Fleet

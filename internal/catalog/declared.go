@@ -91,6 +91,11 @@ func (c *Catalog) move(ctx context.Context, tx store.Tx, g Golden) ([]image.Dige
 		if err := c.leave(ctx, tx, g.Name, channel, digest); err != nil {
 			return nil, fmt.Errorf("clear channel: %w", err)
 		}
+		if now, stays := g.Channels[channel]; stays && c.OnMove != nil {
+			if err := c.OnMove(ctx, tx, Move{g.Name, channel, digest, now}); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for channel, digest := range g.Channels {
 		if old[channel] == digest {

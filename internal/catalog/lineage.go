@@ -193,6 +193,61 @@ func (c *Catalog) Origins(ctx context.Context, id image.Digest) ([]verdict.Origi
 	return img.Evidence.Origins, nil
 }
 
+// builtPage is how many images BuiltOn looks at in one go.
+const builtPage = 200
+
+// BuiltOn returns the places in channels whose images are built, by their layers, on
+// an image that has been replaced in its channel: whoever owns them should rebuild.
+func (c *Catalog) BuiltOn(ctx context.Context, base image.Digest) (all []Standing, err error) {
+	ids, err := c.Known(ctx, base)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	for last, more := int64(0), true; more; {
+		var found []Standing
+		var next int64
+		err := c.store.View(ctx, func(tx store.Tx) (err error) {
+			found, next, err = c.builtOn(ctx, tx, ids, last)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("find what is built on an image: %w", err)
+		}
+		all, last, more = append(all, found...), next, next > last
+	}
+	return all, nil
+}
+
+// builtOn is BuiltOn for a page of the images in channels, and where the next begins.
+func (c *Catalog) builtOn(ctx context.Context, tx store.Tx, ids []image.Digest, last int64) ([]Standing, int64, error) {
+	page, hit := map[int64]*known{}, map[int64]image.Digest{}
+	err := store.Each(ctx, tx, func(r store.Row) error {
+		var body []byte
+		if err := r.Scan(&last, &body); err != nil {
+			return err
+		}
+		page[last] = &known{}
+		return store.Unpack(body, page[last])
+	}, `SELECT i.num, i.body FROM catalog_image i WHERE i.num > ? AND i.state = 'known' AND EXISTS (
+		SELECT 1 FROM catalog_digest d JOIN catalog_channel c ON c.digest = d.digest WHERE d.image = i.num) ORDER BY i.num LIMIT ?`, last, builtPage)
+	if err != nil {
+		return nil, 0, err
+	}
+	bases, err := c.forebears(ctx, tx, page)
+	for num, k := range page {
+		ev := k.Evidence
+		lineage(&ev, k.Layers, bases)
+		if ev.Image.BaseImage.Newest != "" && slices.Contains(ids, image.Digest(ev.Image.BaseImage.ID)) {
+			hit[num] = image.Digest(ev.Image.ID)
+		}
+	}
+	if err != nil || len(hit) == 0 {
+		return nil, last, err
+	}
+	found, err := standingsOf(ctx, tx, hit)
+	return found, last, err
+}
+
 // newestStood puts the channels of today first, then those left last.
 func newestStood(found map[string]forebear) {
 	for _, f := range found {

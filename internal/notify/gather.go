@@ -103,6 +103,9 @@ type stake struct {
 
 // hear puts one piece of news on the piles of all whose business it is.
 func (r *ring) hear(ctx context.Context, before standing, n news) error {
+	if n.Golden != "" {
+		return r.hearMove(ctx, before, n)
+	}
 	change := changed(before, n.Standing)
 	if change == "" {
 		return nil
@@ -121,19 +124,23 @@ func (r *ring) hear(ctx context.Context, before standing, n news) error {
 	if err != nil {
 		return err
 	}
+	r.pass(it, stakes, n.Cause)
+	return nil
+}
+
+// pass puts an item on the piles of all who have a stake in it.
+func (r *ring) pass(it Item, stakes []stake, cause string) {
 	for _, target := range r.targets {
-		mine := slices.DeleteFunc(slices.Clone(stakes), func(st stake) bool { return !target.wants(change, st.owner, n.Environment) })
-		if len(mine) > 0 || n.Feed != "" && target.wants(change, "", "") {
-			p := r.pile("to "+target.Name, target.Name, "")
-			p.add(it.of(mine), n.Cause)
+		mine := slices.DeleteFunc(slices.Clone(stakes), func(st stake) bool { return !target.wants(it.Change, st.owner, it.Environment) })
+		if len(mine) > 0 || it.Feed != "" && target.wants(it.Change, "", "") {
+			r.pile("to "+target.Name, target.Name, "").add(it.of(mine), cause)
 		}
 	}
 	for _, st := range stakes {
 		if r.direct(st) {
-			r.pile("by "+st.owner+" "+st.contact, "", st.contact).add(it.of([]stake{st}), n.Cause)
+			r.pile("by "+st.owner+" "+st.contact, "", st.contact).add(it.of([]stake{st}), cause)
 		}
 	}
-	return nil
 }
 
 // of is the item as the owners of some stakes see it.

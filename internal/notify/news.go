@@ -28,6 +28,8 @@ type news struct {
 	Owner       string       `json:"owner,omitempty"`
 	Node        string       `json:"node,omitempty"`
 	Feed        string       `json:"feed,omitempty"`
+	Golden      string       `json:"golden,omitempty"` // whose channel points at Image now
+	Channel     string       `json:"channel,omitempty"`
 	Standing    standing     `json:"standing"`
 	Reasons     []reason     `json:"reasons,omitempty"`
 	Cause       string       `json:"cause,omitempty"`
@@ -36,7 +38,7 @@ type news struct {
 
 // standing is how something stood before, and stands now.
 type standing struct {
-	State    string    `json:"state"` // "admitted", "refused"; or an instance's
+	State    string    `json:"state"` // "admitted", "refused"; or an instance's; or the digest a channel points at
 	Deadline time.Time `json:"deadline,omitzero"`
 }
 
@@ -125,7 +127,7 @@ func changed(before, now standing) Change {
 	case before.State != now.State:
 		return map[string]Change{
 			admitted: Recovered, refused: Refused, failing: FeedFailure,
-			active: Recovered, warned: Warned, "revoked": Revoked, "replaced": Replaced,
+			active: Recovered, warned: Warned, "revoked": Revoked,
 		}[now.State]
 	case now.State == warned:
 		return "" // for another reason
@@ -185,6 +187,13 @@ func (s *Service) Changed(ctx context.Context, in Instance, why string) error {
 func (s *Service) FeedFailed(ctx context.Context, tx store.Tx, feed, why string) error {
 	n := news{Feed: plain(feed, maxText), Standing: standing{State: failing}, At: s.o.Now(), Reasons: []reason{{Text: plain(why, maxText)}}}
 	return s.note(ctx, tx, "feed/"+n.Feed, standing{}, n)
+}
+
+// Moved takes down that a channel points at another image, in the transaction that
+// makes it so (catalog.Catalog.OnMove). Who has to be told is found out when it is.
+func (s *Service) Moved(ctx context.Context, tx store.Tx, m Move) error {
+	n := news{Golden: m.Golden, Channel: m.Channel, Image: m.Now, Standing: standing{State: string(m.Now)}, Cause: causeOf(ctx), At: s.o.Now()}
+	return s.note(ctx, tx, "channel/"+m.Golden+"/"+m.Channel, standing{State: string(m.Before)}, n)
 }
 
 // note writes news down. What it replaces keeps how things stood at first.

@@ -20,7 +20,7 @@ type Notification struct {
 	Contact      string   `json:"contact,omitempty"`
 	Protect      bool     `json:"protect,omitempty"`
 	Owners       []string `json:"owners"`                 // whose news; "*": everybody's
-	Environments []string `json:"environments,omitempty"` // empty: all
+	Environments []string `json:"environments,omitempty"` // empty: all; what is in none (a base image) counts always
 	On           []Change `json:"on"`
 	Webhook      *Webhook `json:"webhook,omitempty"`
 	Email        *Email   `json:"email,omitempty"`
@@ -188,7 +188,7 @@ func (n Notification) wants(change Change, owner, environment string) bool {
 	if change == FeedFailure {
 		return true // a feed is everybody's
 	}
-	return n.names(owner) && (len(n.Environments) == 0 || slices.Contains(n.Environments, environment))
+	return n.names(owner) && (environment == "" || len(n.Environments) == 0 || slices.Contains(n.Environments, environment))
 }
 
 func (n Notification) names(owner string) bool {

@@ -31,16 +31,16 @@ type Change string
 // The changes, the worst first.
 const (
 	Revoked     Change = "revoked"      // an instance lost its identity
-	Replaced    Change = "replaced"     // an instance was replaced by a fresh one
 	Refused     Change = "refused"      // an image may no longer start in an environment
 	Warned      Change = "warned"       // an instance may run on, for now
 	Deadline    Change = "deadline"     // an image will be refused at a time
+	Replaced    Change = "replaced"     // what a workload runs, or an image is built on, is another image now
 	FeedFailure Change = "feed-failure" // an advisory feed could not be refreshed
 	Recovered   Change = "recovered"    // an image or an instance is fine again
 )
 
 // changes lists them all, the worst first.
-var changes = []Change{Revoked, Replaced, Refused, Warned, Deadline, FeedFailure, Recovered}
+var changes = []Change{Revoked, Refused, Warned, Deadline, Replaced, FeedFailure, Recovered}
 
 // Catalog is what this room needs of the catalog.
 type Catalog interface {
@@ -50,6 +50,21 @@ type Catalog interface {
 	Channels(ctx context.Context, id image.Digest) ([]verdict.Channel, error)
 	// Name is what an image was last called; "" where it is not known.
 	Name(ctx context.Context, id image.Digest) (string, error)
+	// BuiltOn returns the places in channels whose images are built on one that has
+	// been replaced.
+	BuiltOn(ctx context.Context, base image.Digest) ([]Standing, error)
+}
+
+// Standing is a place in a channel: what stands there, and whose it is.
+type Standing struct {
+	Golden, Channel, Owner, Contact string
+	Image                           image.Digest // ID
+}
+
+// Move is a channel of a golden image that points at another digest than before.
+type Move struct {
+	Golden, Channel string
+	Before, Now     image.Digest
 }
 
 // Golden is a golden image: whose it is.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/notify"
@@ -29,7 +30,7 @@ func TestParse(t *testing.T) {
 	n := must(parse(t, "chat", "  webhook: {url: https://chat.example.com/hook, secret: {kv: notify/chat, field: key}}\n"))(t)
 	want := &notify.Notification{
 		Name: "chat", Owner: "team", Owners: []string{"team"},
-		On:      []notify.Change{notify.Revoked, notify.Replaced, notify.Refused, notify.Warned, notify.Deadline, notify.Recovered},
+		On:      []notify.Change{notify.Revoked, notify.Refused, notify.Warned, notify.Deadline, notify.Replaced, notify.Recovered},
 		Webhook: &notify.Webhook{URL: "https://chat.example.com/hook", Format: "json", Secret: notify.SecretRef{KV: "notify/chat", Mount: "secret", Field: "key"}},
 	}
 	if diff := cmp.Diff(want, n); diff != "" {
@@ -480,4 +481,70 @@ func TestAFailingFeedIsToldToWhoAsksForIt(t *testing.T) {
 	if len(calls) != 1 || calls[0].digest.Notification != "ops" || calls[0].digest.Items[0].Feed != "Debian" || calls[0].digest.Reasons[0].Text != "404 not found" {
 		t.Errorf("calls %+v", calls)
 	}
+}
+
+// stack has the catalog know an image of some layers.
+func (w *world) stack(name string, layers ...string) {
+	w.t.Helper()
+	img, chain := &image.Image{ID: digest(name)}, image.Digest("")
+	for i, l := range layers {
+		img.Layers = append(img.Layers, image.Layer{DiffID: digest(l)})
+		if chain = image.DigestOf([]byte(string(chain) + " " + string(digest(l)))); i == 0 {
+			chain = digest(l)
+		}
+	}
+	ok(w.t, w.catalog.Learn(w.t.Context(), img, verdict.Evidence{Image: verdict.Image{ID: string(img.ID), Name: name, ChainID: string(chain)}}))
+}
+
+// TestWhoRunsOrBuildsOnWhatWasReplacedIsTold: a channel that moves is the news of those
+// whose images are built on what stood there, and of those who run it; not of who moved
+// it, nor of whose image is built on another of its owner's, and not where it moves back.
+func TestWhoRunsOrBuildsOnWhatWasReplacedIsTold(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		r := newReceiver(t)
+		w := newWorld(t, st, r.trusts)
+		ctx := t.Context()
+		w.stack("debian 1", "d1")
+		w.stack("debian 2", "d2")
+		w.stack("python", "d1", "p")
+		w.stack("shop", "d1", "p", "s")
+		w.stack("bank", "d2", "b")
+		w.own("debian", "platform", "", digest("debian 1"))
+		w.own("python", "pythonistas", "#py", digest("python"))
+		w.own("shop", "shop-team", "", digest("shop"))
+		w.own("bank", "bank-team", "", digest("bank"))
+		ok(t, w.workloads.Put(ctx, workload.Workload{Name: "jump", Owner: "ops", Environment: "prod", Image: workload.Image{Golden: "debian", Channel: "gold"}}))
+		ok(t, w.workloads.Put(ctx, workload.Workload{Name: "repl", Owner: "ops", Environment: "dev", Image: workload.Image{Golden: "python", Channel: "gold"}}))
+		w.declare("all", "  owners: [\"*\"]\n  environments: [prod]\n  webhook: {url: "+r.URL+"/a}\n")
+		w.declare("others", "  owners: [platform, shop-team, bank-team]\n  webhook: {url: "+r.URL+"/o}\n")
+		w.pass(time.Minute)
+
+		w.own("debian", "platform", "", digest("debian 2"))
+		w.own("debian", "platform", "", digest("debian 1"))
+		w.pass(time.Minute)
+		if n := len(w.deliveries("")); n != 0 {
+			t.Fatalf("it was moved back, and told %d times", n)
+		}
+
+		must(w.catalog.PutGolden(notify.Because(ctx, "apply"), catalog.Golden{
+			Name: "debian", Owner: "platform", Channels: map[string]image.Digest{"gold": digest("debian 2")},
+		}))(t)
+		w.pass(time.Minute)
+		d := r.got()[0].digest
+		if len(r.got()) != 1 || d.Notification != "all" || d.Counts[notify.Replaced] != 2 || len(d.Items) != 2 || d.Causes[0] != "apply" {
+			t.Fatalf("told %+v", r.got())
+		}
+		runs, built := d.Items[0], d.Items[1]
+		if runs.Environment == "" {
+			runs, built = built, runs
+		}
+		if runs.Image != string(digest("debian 2")) || runs.Workloads[0] != "jump" || runs.Owners[0] != "ops" || runs.Environment != "prod" ||
+			!strings.HasPrefix(runs.Remedies[0], "restart what runs the one before, sha256:") {
+			t.Errorf("to who runs it: %+v", runs)
+		}
+		if built.Image != string(digest("python")) || built.Golden[0] != "python gold" || built.Owners[0] != "pythonistas" || built.Contacts[0] != "#py" ||
+			built.Workloads[0] != "repl" || built.Remedies[0] != "rebuild on debian gold, "+string(digest("debian 2")) {
+			t.Errorf("to who builds on it: %+v", built)
+		}
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/goldkeep/goldkeep/internal/image"
 )
 
 // Names of images, reasons and answers are written by others. Before anything
@@ -135,14 +137,11 @@ func (it Item) lines() []string {
 
 // name is an image as people know it, with enough of the digest to find it.
 func (it Item) name() string {
-	short := it.Image
-	if len(short) > 19 {
-		short = short[:19]
-	}
+	id := short(image.Digest(it.Image))
 	if it.ImageName == "" {
-		return short
+		return id
 	}
-	return it.ImageName + " (" + short + ")"
+	return it.ImageName + " (" + id + ")"
 }
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

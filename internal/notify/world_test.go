@@ -81,6 +81,7 @@ func newWorld(t testing.TB, st store.Store, edit func(*notify.Options)) *world {
 	}
 	w.Service = must(notify.New(ctx, w.options))(t)
 	w.catalog.OnKeep = w.Judged
+	w.catalog.OnMove = func(ctx context.Context, tx store.Tx, m catalog.Move) error { return w.Moved(ctx, tx, notify.Move(m)) }
 	return w
 }
 
@@ -239,6 +240,15 @@ func (g goldens) Goldens(ctx context.Context) ([]notify.Golden, error) {
 	var out []notify.Golden
 	for _, golden := range all {
 		out = append(out, notify.Golden{Name: golden.Name, Owner: golden.Owner, Contact: golden.Contact})
+	}
+	return out, err
+}
+
+func (g goldens) BuiltOn(ctx context.Context, base image.Digest) ([]notify.Standing, error) {
+	found, err := g.Catalog.BuiltOn(ctx, base)
+	var out []notify.Standing
+	for _, s := range found {
+		out = append(out, notify.Standing(s))
 	}
 	return out, err
 }

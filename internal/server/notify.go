@@ -71,6 +71,9 @@ func (s *Server) openNotify(ctx context.Context) error {
 		return err
 	}
 	s.catalog.OnKeep = s.notify.Judged
+	s.catalog.OnMove = func(ctx context.Context, tx store.Tx, m catalog.Move) error {
+		return s.notify.Moved(ctx, tx, notify.Move(m))
+	}
 	return nil
 }
 
@@ -82,6 +85,15 @@ func (g goldens) Goldens(ctx context.Context) ([]notify.Golden, error) {
 	out := make([]notify.Golden, len(all))
 	for i, golden := range all {
 		out[i] = notify.Golden{Name: golden.Name, Owner: golden.Owner, Contact: golden.Contact}
+	}
+	return out, err
+}
+
+func (g goldens) BuiltOn(ctx context.Context, base image.Digest) ([]notify.Standing, error) {
+	found, err := g.Catalog.BuiltOn(ctx, base)
+	out := make([]notify.Standing, len(found))
+	for i, s := range found {
+		out[i] = notify.Standing(s)
 	}
 	return out, err
 }
