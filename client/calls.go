@@ -80,6 +80,12 @@ func (c *Client) AddImage(ctx context.Context, name string, content io.Reader) (
 	return send[Image](ctx, c, "POST", "/api/v1/images?"+url.Values{"name": {name}}.Encode(), content)
 }
 
+// AddBill sends a bill of materials (CycloneDX or SPDX, JSON), under a name ("": as it
+// says itself); of is the digest of the image that it is said to be of, or "".
+func (c *Client) AddBill(ctx context.Context, name, of string, content io.Reader) (*Image, error) {
+	return send[Image](ctx, c, "POST", "/api/v1/images?"+url.Values{"name": {name}, "of": {of}}.Encode(), content)
+}
+
 // PullImage has the server fetch an image from a registry and scan it.
 func (c *Client) PullImage(ctx context.Context, reference string) (*Image, error) {
 	return send[Image](ctx, c, "POST", "/api/v1/images/pull", map[string]string{"reference": reference})

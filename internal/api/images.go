@@ -118,13 +118,19 @@ func wireImage(img *catalog.Image) client.Image {
 // read from its end and by offset, and nothing of it is believed unchecked.
 func (e *Engine) addImage(ctx context.Context, c *call) (any, error) {
 	if c.Body == nil {
-		return nil, fault.New(fault.Invalid, "the body must be an image archive or an executable")
+		return nil, fault.New(fault.Invalid, "the body must be an image archive, an executable or a bill of materials")
 	}
 	file, size, err := e.spool(ctx, c.Body)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if bill, err := isBill(file); err != nil || bill {
+		if err != nil {
+			return nil, err
+		}
+		return e.addBill(ctx, c, file)
+	}
 	done, err := e.turn(ctx, e.scans)
 	if err != nil {
 		return nil, err

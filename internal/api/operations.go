@@ -18,8 +18,8 @@ func (e *Engine) operations() []operation {
 			do: e.listImages, out: items[client.Image]{}, query: []string{"after", "limit"}, sealed: true,
 		},
 		{
-			method: "POST", path: "/api/v1/images", summary: "Send an image archive or an executable; the server scans it",
-			do: e.addImage, out: client.Image{}, query: []string{"name"}, stream: true,
+			method: "POST", path: "/api/v1/images", summary: "Send an image archive, an executable or a bill of materials; the server reads it",
+			do: e.addImage, out: client.Image{}, query: []string{"name", "of"}, stream: true,
 		},
 		{
 			method: "POST", path: "/api/v1/images/pull", summary: "Have the server fetch an image from a registry and scan it",

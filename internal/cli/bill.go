@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/sbom"
@@ -73,4 +74,19 @@ func (a *app) billEvidence(ctx context.Context, path string, o checkFlags, now t
 		return found, err
 	}
 	return found, a.believe(ctx, &found, advisories, &image.Image{ID: image.Digest(bill.ID), Name: bill.Name}, o.vex)
+}
+
+// addBill sends a bill of materials to the server.
+func (a *app) addBill(ctx context.Context, c *client.Client, path, name, of string) (*client.Image, error) {
+	in := a.In
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.New(fault.NotFound, "open bill of materials: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	a.Note("sending %s to %s", path, c.Addr())
+	return c.AddBill(ctx, name, of, in)
 }

@@ -44,23 +44,34 @@ func (a *app) imageCommand() *cobra.Command {
 }
 
 func (a *app) imageAddCommand() *cobra.Command {
-	var name string
+	var name, of string
 	cmd := &cobra.Command{
-		Use: "add IMAGE", Short: "Have the server scan an image or a program", Args: term.Wanted("IMAGE"),
+		Use: "add IMAGE", Short: "Have the server scan an image, a program or a bill of materials", Args: term.Wanted("IMAGE"),
 		Long: "Have the server scan an image or a program. IMAGE is an OCI or docker-save archive, an\n" +
 			"executable file, an OCI layout folder, podman:NAME or docker:NAME from the local store\n" +
-			"(these are sent), or a registry reference (the server fetches it itself).",
+			"(these are sent), or a registry reference (the server fetches it itself).\n\n" +
+			"A bill of materials of another tool (CycloneDX or SPDX, JSON; sbom:FILE forces that) is kept\n" +
+			"beside the images, so that \"advisory affected\" finds what it lists. --of names the image it is\n" +
+			"said to be of; nothing is ever admitted by a bill, for anybody could have written it.",
 		Example: "  goldkeep image add ./app.oci.tar\n  goldkeep image add podman:shop:1.2\n" +
-			"  goldkeep image add ./bin/worker --name worker   # a plain program\n  goldkeep image add registry.example.com/team/shop:1.2",
+			"  goldkeep image add ./bin/worker --name worker   # a plain program\n  goldkeep image add registry.example.com/team/shop:1.2\n" +
+			"  goldkeep image add vendor.cdx.json --name erp --of sha256:4f7c...",
 		RunE: a.Online(func(ctx context.Context, c *client.Client, args []string) error {
-			added, err := a.addImage(ctx, c, args[0], name)
+			add := func() (*client.Image, error) { return a.addImage(ctx, c, args[0], name) }
+			if path, bill := billFile(args[0]); bill {
+				add = func() (*client.Image, error) { return a.addBill(ctx, c, path, name, of) }
+			} else if of != "" {
+				return fault.New(fault.Invalid, "--of is for a bill of materials, and %s is none", args[0])
+			}
+			added, err := add()
 			if err != nil {
 				return err
 			}
 			return a.Print(added, func(t *term.Table) { showImage(t, added) })
 		}),
 	}
-	cmd.Flags().StringVar(&name, "name", "", "the name to show for it; default: IMAGE")
+	cmd.Flags().StringVar(&name, "name", "", "the name to show for it; default: IMAGE, or what a bill says")
+	cmd.Flags().StringVar(&of, "of", "", "digest of the image a bill of materials is said to be of")
 	return cmd
 }
 
@@ -152,6 +163,14 @@ func showImage(t *term.Table, i *client.Image) {
 	t.Row("name", i.Name)
 	t.Row("image id", i.ID)
 	t.Row("kind", i.Kind)
+	var ev verdict.Evidence
+	known := json.Unmarshal(i.Evidence, &ev) == nil
+	if known && ev.Image.Origin != "" {
+		t.Row("read from", ev.Image.Origin)
+	}
+	if known && ev.Image.About != "" {
+		t.Row("said to be of", ev.Image.About)
+	}
 	t.Row("state", i.State)
 	if i.Error != "" {
 		t.Row("error", i.Error)
@@ -163,11 +182,8 @@ func showImage(t *term.Table, i *client.Image) {
 			t.Row("also known as", d)
 		}
 	}
-	var ev verdict.Evidence
-	if json.Unmarshal(i.Evidence, &ev) == nil {
-		if base := report.Base(ev.Image, time.Now()); base != "" {
-			t.Row("base", base)
-		}
+	if base := report.Base(ev.Image, time.Now()); base != "" {
+		t.Row("base", base)
 	}
 	for _, v := range i.Verdicts {
 		t.Row("verdict in "+v.Environment, answers(v))

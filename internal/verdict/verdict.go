@@ -52,6 +52,7 @@ type Image struct {
 	Owner     string `json:"owner"` // of the golden image, where it is one
 	Contact   string `json:"contact"`
 	Origin    string `json:"origin,omitempty"` // of a bill of materials: "CycloneDX 1.6 by syft 1.57.0"
+	About     string `json:"about,omitempty"`  // of a bill of materials: the digest of the image that it is said to be of
 }
 
 // Base is the image another one is built on.
