@@ -120,19 +120,19 @@ func checkKey(pub crypto.PublicKey) error {
 }
 
 var (
-	domainText  = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
-	segmentText = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
+	domainText  = regexp.MustCompile(`^[a-z0-9._-]+$`)    // at most 255 bytes: counting in a pattern makes it large
+	segmentText = regexp.MustCompile(`^[A-Za-z0-9._-]+$`) // at most 63
 )
 
 // spiffeID follows SPIFFE-ID section 2.
 func spiffeID(trustDomain string, segments ...string) (*url.URL, error) {
-	if !domainText.MatchString(trustDomain) {
+	if len(trustDomain) > 255 || !domainText.MatchString(trustDomain) {
 		return nil, fault.New(fault.Invalid, "%q is not a SPIFFE trust domain", trustDomain).
 			WithHint("use lower-case letters, digits, dots, dashes and underscores")
 	}
 	path := ""
 	for _, s := range segments {
-		if !segmentText.MatchString(s) || s == "." || s == ".." {
+		if len(s) > 63 || !segmentText.MatchString(s) || s == "." || s == ".." {
 			return nil, fault.New(fault.Invalid, "%q cannot be a part of a SPIFFE ID", s)
 		}
 		path += "/" + s

@@ -24,7 +24,7 @@ type goldenSpec struct {
 	Channels map[string]string `yaml:"channels"`
 }
 
-var channelName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var channelName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`) // at most 63 bytes
 
 // ParseGolden reads a document of the kind GoldenImage. Errors name file and line.
 func ParseGolden(doc manifest.Document) (*Golden, error) {
@@ -38,7 +38,7 @@ func ParseGolden(doc manifest.Document) (*Golden, error) {
 	}
 	var errs manifest.Errors
 	for name, text := range spec.Channels {
-		if !channelName.MatchString(name) {
+		if len(name) > 63 || !channelName.MatchString(name) {
 			errs = append(errs, doc.Errorf(doc.LineOf("channels", name), "channel %.80q is not a name: use lower-case letters, digits and '-', as in gold", name))
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // rules names the ecosystem whose order a family shares, where the library does
@@ -22,7 +23,7 @@ const (
 // anything for some version or other: a fourth number for a pre-release
 // ("1.2.3.4" before "1.2.3"), words for nothing. What does not fit is not
 // compared, and becomes a gap.
-var grammars = func() map[string]*regexp.Regexp {
+var grammars = sync.OnceValue(func() map[string]*regexp.Regexp {
 	out := map[string]*regexp.Regexp{
 		"NuGet":     regexp.MustCompile(`^v?\d+(?:\.\d+){0,3}` + semverTail),
 		"PyPI":      regexp.MustCompile(`(?i)^v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?$`),
@@ -47,7 +48,7 @@ var grammars = func() map[string]*regexp.Regexp {
 		out[family] = rpm
 	}
 	return out
-}()
+})
 
 // composer is the grammar of Composer's VersionParser for releases: one to four
 // numbers, a stability with numbers of its own, "dev".

@@ -75,8 +75,10 @@ func compareKeys(a, b advisory.Key) int {
 func units(inv component.Inventory) []unit { return unitsOf(inv.Components, ownPackages(inv)) }
 
 func unitsOf(components []component.Component, owners map[string]bool) []unit {
-	comps := slices.Clone(components)
-	slices.SortFunc(comps, compareComponents)
+	comps := components
+	if !slices.IsSortedFunc(comps, compareComponents) { // those of a kept part are, but for their last questions
+		comps = slices.SortedFunc(slices.Values(comps), compareComponents)
+	}
 	groups := map[[3]string]int{}
 	var out []unit
 	for i, c := range comps {
@@ -113,8 +115,13 @@ func unversioned(c component.Component) bool {
 }
 
 func compareComponents(a, b component.Component) int {
-	return cmp.Or(strings.Compare(a.Ecosystem, b.Ecosystem), strings.Compare(a.Name, b.Name),
-		strings.Compare(a.Version, b.Version), strings.Compare(a.Path, b.Path), strings.Compare(a.PURL, b.PURL))
+	switch {
+	case a.Name != b.Name || a.Ecosystem != b.Ecosystem:
+		return cmp.Or(strings.Compare(a.Ecosystem, b.Ecosystem), strings.Compare(a.Name, b.Name))
+	case a.Version != b.Version:
+		return strings.Compare(a.Version, b.Version)
+	}
+	return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.PURL, b.PURL))
 }
 
 // ownPackages names what comes from the distribution itself. A package of a third

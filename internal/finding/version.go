@@ -74,7 +74,7 @@ func (o order) understands(v string) bool {
 	if strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r > unicode.MaxASCII }) {
 		return false
 	}
-	if grammar := grammars[o.family]; grammar != nil {
+	if grammar := grammars()[o.family]; grammar != nil {
 		return grammar.MatchString(v)
 	}
 	switch o.family {

@@ -39,13 +39,31 @@ func hitsOf(m finding.Matched) map[flaw]string {
 	return hits
 }
 
-// indexHits makes a part findable by each flaw that hits it, and by no other.
-func indexHits(ctx context.Context, tx store.Tx, part int64, old, found finding.Matched) error {
+// hitChange is what makes a part findable by other flaws than before.
+type hitChange struct {
+	gone []flaw
+	hit  map[flaw]string // with the versions hit
+}
+
+func hitsChanged(old, found finding.Matched) hitChange {
 	before, now := hitsOf(old), hitsOf(found)
+	c := hitChange{hit: map[flaw]string{}}
 	for f := range before {
-		if _, still := now[f]; still {
-			continue
+		if _, still := now[f]; !still {
+			c.gone = append(c.gone, f)
 		}
+	}
+	for f, version := range now {
+		if before[f] != version {
+			c.hit[f] = version
+		}
+	}
+	return c
+}
+
+// indexHits makes a part findable by each flaw that hits it, and by no other.
+func indexHits(ctx context.Context, tx store.Tx, part int64, c hitChange) error {
+	for _, f := range c.gone {
 		num, err := flawNumber(ctx, tx, f)
 		if err == nil {
 			_, err = tx.Exec(ctx, "DELETE FROM fleet_hit WHERE flaw = ? AND part = ?", num, part)
@@ -54,10 +72,7 @@ func indexHits(ctx context.Context, tx store.Tx, part int64, old, found finding.
 			return fmt.Errorf("drop hit: %w", err)
 		}
 	}
-	for f, version := range now {
-		if before[f] == version {
-			continue
-		}
+	for f, version := range c.hit {
 		num, err := flawNumber(ctx, tx, f)
 		if err == nil {
 			_, err = tx.Exec(ctx, `INSERT INTO fleet_hit (flaw, part, version) VALUES (?, ?, ?)

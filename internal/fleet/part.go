@@ -147,7 +147,7 @@ func keepPart(ctx context.Context, tx store.Tx, p piece, found map[string]result
 	if err := indexPackages(ctx, tx, num, p.Part); err != nil {
 		return 0, false, err
 	}
-	return num, true, indexHits(ctx, tx, num, finding.Matched{}, res.found)
+	return num, true, indexHits(ctx, tx, num, hitsChanged(finding.Matched{}, res.found))
 }
 
 // next is the next number of a table. Rows are never removed.

@@ -97,6 +97,7 @@ func (m *rematcher) current(ctx context.Context) error {
 type renewed struct {
 	*part
 	result
+	hits hitChange
 }
 
 // batch matches some parts again and writes what changed. Those that somebody else
@@ -132,7 +133,7 @@ func (m *rematcher) batch(ctx context.Context, nums []int64) error {
 			return err
 		}
 		if res.mark != marks[num] {
-			changed = append(changed, renewed{parts[num], res})
+			changed = append(changed, renewed{parts[num], res, hitsChanged(parts[num].found, res.found)})
 		}
 	}
 	return m.write(ctx, nums, changed)
@@ -167,7 +168,7 @@ func (r *refresh) write(ctx context.Context, nums []int64, changed []renewed) er
 				continue
 			}
 			written = append(written, p.num)
-			if err := indexHits(ctx, tx, p.num, p.part.found, p.result.found); err != nil {
+			if err := indexHits(ctx, tx, p.num, p.hits); err != nil {
 				return err
 			}
 		}

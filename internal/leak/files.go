@@ -24,21 +24,21 @@ func InFile(name string, data []byte) []string {
 }
 
 var (
-	netrcPassword = regexp.MustCompile(`(?:^|\s)password\s+(\S+)`)
-	npmrcToken    = regexp.MustCompile(`(?m)_(?:authToken|auth|password)\s*=\s*"?([^\s"]+)`)
-	iniPassword   = regexp.MustCompile(`(?mi)^\s*(?:password|passwd)\s*[=:]\s*["']?([^\s"']+)`)
-	s3Secret      = regexp.MustCompile(`(?m)^\s*secret_(?:key|access_key)\s*=\s*(\S{20,})`)
-	pgpassLine    = regexp.MustCompile(`(?m)^[^#:\n]+:[^:\n]*:[^:\n]*:[^:\n]*:(\S+)$`)
-	kubeSecret    = regexp.MustCompile(`(?m)^\s*(?:client-key-data|token|password):\s*["']?([^\s"']{8,})`)
-	vaultToken    = regexp.MustCompile(`^\s*((?:hv)?[sbr]\.[A-Za-z0-9_.-]{20,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$`)
-	wordpress     = regexp.MustCompile(`define\(\s*['"]DB_PASSWORD['"]\s*,\s*['"]([^'"]+)['"]`)
-	ansibleVault  = regexp.MustCompile(`^\s*(\S{8,})\s*$`)
+	netrcPassword = lazy(`(?:^|\s)password\s+(\S+)`)
+	npmrcToken    = lazy(`(?m)_(?:authToken|auth|password)\s*=\s*"?([^\s"]+)`)
+	iniPassword   = lazy(`(?mi)^\s*(?:password|passwd)\s*[=:]\s*["']?([^\s"']+)`)
+	s3Secret      = lazy(`(?m)^\s*secret_(?:key|access_key)\s*=\s*(\S{20,})`)
+	pgpassLine    = lazy(`(?m)^[^#:\n]+:[^:\n]*:[^:\n]*:[^:\n]*:(\S+)$`)
+	kubeSecret    = lazy(`(?m)^\s*(?:client-key-data|token|password):\s*["']?([^\s"']{8,})`)
+	vaultToken    = lazy(`^\s*((?:hv)?[sbr]\.[A-Za-z0-9_.-]{20,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$`)
+	wordpress     = lazy(`define\(\s*['"]DB_PASSWORD['"]\s*,\s*['"]([^'"]+)['"]`)
+	ansibleVault  = lazy(`^\s*(\S{8,})\s*$`)
 )
 
 // holders are files that exist to hold credentials, known by how their path ends.
 var holders = []struct {
 	ends    []string
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp
 	detail  string
 }{
 	{[]string{"/.netrc", "/_netrc"}, netrcPassword, "password in .netrc"},
@@ -58,7 +58,7 @@ func byName(name string, data []byte) string {
 	name = "/" + name
 	for _, h := range holders {
 		if slices.ContainsFunc(h.ends, func(end string) bool { return strings.HasSuffix(name, end) }) {
-			return whenMatched(h.pattern, data, h.detail)
+			return whenMatched(h.pattern(), data, h.detail)
 		}
 	}
 	base := path.Base(name)

@@ -125,13 +125,13 @@ func (r *rule) matches(data []byte, at int) bool {
 func awsKeys(data []byte) string {
 	const near = 400
 	detail := ""
-	for _, at := range awsKeyID.FindAllIndex(data, maxTries) {
+	for _, at := range awsKeyID().FindAllIndex(data, maxTries) {
 		id := data[at[0]:at[1]]
 		if isSample(string(id)) || !varied(id[4:]) {
 			continue
 		}
 		around := data[max(0, at[0]-near):min(len(data), at[1]+near)]
-		for _, m := range awsSecret.FindAllSubmatch(around, 20) {
+		for _, m := range awsSecret().FindAllSubmatch(around, 20) {
 			if varied(m[1]) && !isSample(string(m[1])) {
 				return "AWS key pair"
 			}

@@ -4,16 +4,15 @@
 package leak
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 )
 
 // secretName matches the names of settings that hold secrets.
-var secretName = regexp.MustCompile(`(?i)(?:^|_|-|[a-z])(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|(?:_|^)PASS|(?:_|^)PWD|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|ENCRYPTION_KEY|SIGNING_KEY|PRIVATE_KEY|CREDENTIALS?)$`)
+var secretName = lazy(`(?i)(?:^|_|-|[a-z])(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|(?:_|^)PASS|(?:_|^)PWD|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|ENCRYPTION_KEY|SIGNING_KEY|PRIVATE_KEY|CREDENTIALS?)$`)
 
 // NamesSecret reports whether a setting of this name is there to hold a secret.
-func NamesSecret(name string) bool { return secretName.MatchString(name) }
+func NamesSecret(name string) bool { return secretName().MatchString(name) }
 
 const namedAsSecret = "value of a variable named as a secret"
 
@@ -38,14 +37,14 @@ func isNumber(s string) bool {
 }
 
 // assignment matches NAME=value and --name=value in a command.
-var assignment = regexp.MustCompile(`\b([A-Za-z_][A-Za-z0-9_-]{2,80})=("[^"]*"|'[^']*'|[^\s;&|"',\]]+)`)
+var assignment = lazy(`\b([A-Za-z_][A-Za-z0-9_-]{2,80})=("[^"]*"|'[^']*'|[^\s;&|"',\]]+)`)
 
 // InCommand judges a command with its assignments: a build step, an entry point.
 func InCommand(text string) []string {
 	if found := In([]byte(text)); len(found) > 0 {
 		return found
 	}
-	for _, m := range assignment.FindAllStringSubmatch(text, maxTries) {
+	for _, m := range assignment().FindAllStringSubmatch(text, maxTries) {
 		if found := InSetting(m[1], strings.Trim(m[2], `"'`)); len(found) > 0 {
 			return found
 		}

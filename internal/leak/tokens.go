@@ -3,7 +3,16 @@
 
 package leak
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
+
+// lazy is a pattern that is compiled when it is first used: most commands look for no
+// credentials, and should not start slower for it.
+func lazy(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // rule finds one kind of credential. Every match holds one of its marks: these are
 // searched for first, all rules' at once, and the pattern then sees only what

@@ -16,9 +16,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+const maxShape = 63
+
 var (
-	nameShape = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
-	kindShape = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+	nameShape = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`) // at most maxShape bytes: counting in a pattern makes it large
+	kindShape = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)              // the same
 	lineOfErr = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
 )
 
@@ -117,7 +119,7 @@ func (p *parser) document(body *yaml.Node) (Document, bool) {
 }
 
 func (p *parser) kind(value *yaml.Node) string {
-	if value.Kind != yaml.ScalarNode || !kindShape.MatchString(value.Value) {
+	if value.Kind != yaml.ScalarNode || len(value.Value) > maxShape || !kindShape.MatchString(value.Value) {
 		p.fail(value.Line, "kind must be a name such as Environment or Workload, not %s", describe(value))
 		return ""
 	}
@@ -141,7 +143,7 @@ func (p *parser) metadata(value *yaml.Node) (Meta, int) {
 	switch {
 	case meta.Name == "":
 		p.fail(line("name"), "metadata.name is missing")
-	case !nameShape.MatchString(meta.Name):
+	case len(meta.Name) > maxShape || !nameShape.MatchString(meta.Name):
 		p.fail(line("name"), "metadata.name %q is not a name: use at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends", cut(meta.Name))
 	}
 	if strings.TrimSpace(meta.Owner) == "" {
