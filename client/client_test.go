@@ -4,15 +4,25 @@
 package client_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goldkeep/goldkeep/client"
 )
@@ -144,4 +154,48 @@ func TestUnreachableSaysWhatToDo(t *testing.T) {
 			t.Errorf("the address %q was taken", addr)
 		}
 	}
+}
+
+// TestOnlyTheNamedCAIsTrusted: a server that one of the system's CAs vouches for is a
+// stranger to who has named another CA.
+func TestOnlyTheNamedCAIsTrusted(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	defer srv.Close()
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	write := func(name string, cert *x509.Certificate) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	own := write("own.pem", srv.Certificate())
+	t.Setenv("SSL_CERT_FILE", own) // the system's
+	for ca, want := range map[string]bool{own: true, write("other.pem", selfSigned(t)): false} {
+		c, err := client.New(client.Config{Addr: srv.URL, CACert: ca})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Do(t.Context(), "GET", "/", nil, nil); (err == nil) != want {
+			t.Errorf("with %s: %v", filepath.Base(ca), err)
+		}
+	}
+}
+
+func selfSigned(t *testing.T) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
 }

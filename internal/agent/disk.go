@@ -78,7 +78,7 @@ func clearDisk(dir string) error {
 	entries, err := os.ReadDir(dir)
 	errs = append(errs, err)
 	for _, entry := range entries {
-		if entry.IsDir() && idText.MatchString(entry.Name()) {
+		if entry.IsDir() && isID(entry.Name()) {
 			errs = append(errs, os.RemoveAll(filepath.Join(dir, entry.Name())))
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -17,16 +16,16 @@ func inContext() []rule {
 	urls := []string{"s://", "p://", "l://", "b://", "v://", "r://", "e://", "5://"} // the ends of the schemes below
 	vault := []string{"VAULT_TOKEN", "BAO_TOKEN", "vault_token", "Vault-Token", "vault-token"}
 	return []rule{
-		{detail: "database URL with a password", marks: urls, likely: hasPassword, pattern: databaseURL(), real: passwordIsReal, text: true},
-		{detail: "URL with a password", marks: urls, likely: hasPassword, pattern: webURL(), real: passwordIsReal, text: true},
-		{detail: "Azure storage key", marks: []string{"AccountKey="}, pattern: regexp.MustCompile(`AccountKey=([A-Za-z0-9+/]{86}==)`), real: varied},
-		{detail: "Azure access key", marks: []string{"SharedAccessKey="}, pattern: regexp.MustCompile(`SharedAccessKey=([A-Za-z0-9+/]{43}=)`), real: varied},
-		{detail: "Azure shared access signature", marks: []string{"?sig=", "&sig="}, pattern: regexp.MustCompile(`[?&]sig=([A-Za-z0-9%/+]{43,60}(?:%3D|=))`), likely: signed, real: varied},
-		{detail: "Twilio credentials", marks: []string{"twilio", "Twilio", "TWILIO"}, pattern: regexp.MustCompile(`(?i:key|sid|token|secret)[A-Za-z_]{0,20}["']?\s{0,3}[:=]\s{0,3}["']?((?:SK)?[0-9a-f]{32})\b`), real: varied, text: true},
-		{detail: "Vault or OpenBao token", marks: vault, pattern: regexp.MustCompile(`(?i:token)["']?\s{0,3}[:=]\s{0,3}["']?((?:hv)?[sbr]\.[A-Za-z0-9_.-]{24,})`), real: varied, text: true},
-		{detail: "JSON web token", marks: []string{"eyJh", "eyJ0", "eyJr", "eyJj", "eyJ4"}, pattern: jwt(), real: tokenIsReal, reach: 6000},
-		{detail: "Google service account key", marks: []string{`service_account"`}, pattern: regexp.MustCompile(`"private_key_id"\s*:\s*"([0-9a-f]{40})"`), real: varied, text: true, reach: 4000},
-		{detail: "PuTTY private key", marks: []string{"PuTTY-User-Key-File-"}, pattern: regexp.MustCompile(`(?s)PuTTY-User-Key-File-\d.+?Private-Lines: \d+\s+([A-Za-z0-9+/=]{40,})`), real: varied, text: true, reach: 6000},
+		{detail: "database URL with a password", marks: urls, likely: hasPassword, pattern: databaseURL, real: passwordIsReal, text: true},
+		{detail: "URL with a password", marks: urls, likely: hasPassword, pattern: webURL, real: passwordIsReal, text: true},
+		{detail: "Azure storage key", marks: []string{"AccountKey="}, pattern: lazy(`AccountKey=([A-Za-z0-9+/]{86}==)`), real: varied},
+		{detail: "Azure access key", marks: []string{"SharedAccessKey="}, pattern: lazy(`SharedAccessKey=([A-Za-z0-9+/]{43}=)`), real: varied},
+		{detail: "Azure shared access signature", marks: []string{"?sig=", "&sig="}, pattern: lazy(`[?&]sig=([A-Za-z0-9%/+]{43,60}(?:%3D|=))`), likely: signed, real: varied},
+		{detail: "Twilio credentials", marks: []string{"twilio", "Twilio", "TWILIO"}, pattern: lazy(`(?i:key|sid|token|secret)[A-Za-z_]{0,20}["']?\s{0,3}[:=]\s{0,3}["']?((?:SK)?[0-9a-f]{32})\b`), real: varied, text: true},
+		{detail: "Vault or OpenBao token", marks: vault, pattern: lazy(`(?i:token)["']?\s{0,3}[:=]\s{0,3}["']?((?:hv)?[sbr]\.[A-Za-z0-9_.-]{24,})`), real: varied, text: true},
+		{detail: "JSON web token", marks: []string{"eyJh", "eyJ0", "eyJr", "eyJj", "eyJ4"}, pattern: jwt, real: tokenIsReal, reach: 6000},
+		{detail: "Google service account key", marks: []string{`service_account"`}, pattern: lazy(`"private_key_id"\s*:\s*"([0-9a-f]{40})"`), real: varied, text: true, reach: 4000},
+		{detail: "PuTTY private key", marks: []string{"PuTTY-User-Key-File-"}, pattern: lazy(`(?s)PuTTY-User-Key-File-\d.+?Private-Lines: \d+\s+([A-Za-z0-9+/=]{40,})`), real: varied, text: true, reach: 6000},
 	}
 }
 

@@ -113,7 +113,7 @@ func (r *rule) matches(data []byte, at int) bool {
 		reach = r.reach
 	}
 	around := data[max(0, at-beforeMark):min(len(data), at+reach)]
-	for _, m := range r.pattern.FindAllSubmatch(around, 5) {
+	for _, m := range r.pattern().FindAllSubmatch(around, 5) {
 		if r.real(m[len(m)-1]) {
 			return true
 		}

@@ -21,7 +21,7 @@ type rule struct {
 	detail  string
 	marks   []string
 	likely  func(after []byte) bool // a quick look at what begins with the mark; nil: always
-	pattern *regexp.Regexp          // the last group that matches is the secret part
+	pattern func() *regexp.Regexp   // the last group that matches is the secret part
 	real    func(secret []byte) bool
 	text    bool // only in text: in programs and databases it would find what is none
 	reach   int  // bytes after the mark that the pattern sees; 0: afterMark
@@ -29,7 +29,7 @@ type rule struct {
 
 // token is a rule for a token of its maker's own form: the mark begins it.
 func token(detail, mark, rest string) rule {
-	return rule{detail: detail, marks: []string{mark}, pattern: regexp.MustCompile(`\b` + regexp.QuoteMeta(mark) + rest), real: varied}
+	return rule{detail: detail, marks: []string{mark}, pattern: lazy(`\b` + regexp.QuoteMeta(mark) + rest), real: varied}
 }
 
 // tokens are several that differ in the mark only.
@@ -65,12 +65,12 @@ func known() []rule {
 	add(token("RubyGems token", "rubygems_", `(`+hexes+`{48})\b`))
 	add(tokens("Docker Hub token", `(`+b64url+`{27,40})(?:[^A-Za-z0-9_-]|$)`, "dckr_pat_", "dckr_oat_")...)
 	add(tokens("OpenAI key", `(`+b64url+`{40,})`, "sk-proj-", "sk-svcacct-", "sk-admin-")...)
-	add(rule{detail: "OpenAI key", marks: []string{"T3BlbkFJ"}, pattern: regexp.MustCompile(`\bsk-(` + b64url + `{20,80}T3BlbkFJ` + b64url + `{20,80})`), real: varied})
+	add(rule{detail: "OpenAI key", marks: []string{"T3BlbkFJ"}, pattern: lazy(`\bsk-(` + b64url + `{20,80}T3BlbkFJ` + b64url + `{20,80})`), real: varied})
 	add(tokens("Anthropic key", `(`+b64url+`{80,})`, "sk-ant-api03-", "sk-ant-admin01-", "sk-ant-oat01-")...)
-	add(rule{detail: "SendGrid key", marks: followed("SG."), pattern: regexp.MustCompile(`\bSG\.(` + b64url + `{22}\.` + b64url + `{43})(?:[^A-Za-z0-9_-]|$)`), real: varied})
+	add(rule{detail: "SendGrid key", marks: followed("SG."), pattern: lazy(`\bSG\.(` + b64url + `{22}\.` + b64url + `{43})(?:[^A-Za-z0-9_-]|$)`), real: varied})
 	add(tokens("Vault or OpenBao token", `(`+b64url+`{24,})`, "hvs.", "hvb.", "hvr.")...)
 	add(tokens("Goldkeep token", `(`+b64url+`{20,})`, "gks.", "gkw.")...)
-	add(rule{detail: "Terraform token", marks: []string{".atlasv1."}, pattern: regexp.MustCompile(`\b(` + b62 + `{14}\.atlasv1\.` + b64url + `{60,70})`), real: varied})
+	add(rule{detail: "Terraform token", marks: []string{".atlasv1."}, pattern: lazy(`\b(` + b62 + `{14}\.atlasv1\.` + b64url + `{60,70})`), real: varied})
 	add(tokens("DigitalOcean token", `(`+hexes+`{64})\b`, "dop_v1_", "doo_v1_", "dor_v1_")...)
 	add(tokens("Shopify token", `([a-fA-F0-9]{32})\b`, "shpat_", "shpss_", "shpca_", "shppa_")...)
 	add(token("Hugging Face token", "hf_", `([A-Za-z]{34})\b`).marked(followed("hf_")))
