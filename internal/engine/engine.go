@@ -8,6 +8,7 @@ package engine
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"time"
@@ -25,12 +26,13 @@ type Request struct {
 	Data    map[string]json.RawMessage // the body's top-level fields, byte-exact; query parameters of reads as JSON strings
 	Body    io.Reader                  // the raw body, only for paths the engine declared as streaming
 	Query   map[string][]string
-	Subject *auth.Subject // nil only on unauthenticated paths
-	Token   string        // the clear token: for fixed engines only (sys, token, api)
-	Remote  string        // peer address without port, or "unix"
-	Now     time.Time     // the store's clock
-	Creates bool          // a write: the caller may also make what is not there
-	WrapTTL time.Duration // how long the answer will be wrapped; 0: not at all
+	Subject *auth.Subject       // nil only on unauthenticated paths
+	Token   string              // the clear token: for fixed engines only (sys, token, api)
+	Remote  string              // peer address without port, or "unix"
+	Peer    []*x509.Certificate // what the connection has shown, the holder's first: its key was proved, nothing else
+	Now     time.Time           // the store's clock
+	Creates bool                // a write: the caller may also make what is not there
+	WrapTTL time.Duration       // how long the answer will be wrapped; 0: not at all
 }
 
 // Response is an engine's answer. nil means "nothing there" for reads and lists

@@ -7,6 +7,7 @@ package gate
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -79,9 +80,10 @@ type Request struct {
 	Data    map[string]json.RawMessage // the body's fields; of reads, the query
 	Query   map[string][]string
 	Token   string
-	WrapTTL time.Duration // 0: the answer is not wrapped
-	Remote  string        // peer address without port, or "unix"
-	Body    io.Reader     // only where Streams says so
+	WrapTTL time.Duration       // 0: the answer is not wrapped
+	Remote  string              // peer address without port, or "unix"
+	Peer    []*x509.Certificate // what the connection has shown, unverified
+	Body    io.Reader           // only where Streams says so
 }
 
 // Response is what a door sends back.
@@ -278,7 +280,7 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	req := &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
-		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
+		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Peer: w.Peer, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
 	}
 	if w.op == engine.Help {
 		w.answer, err = engine.Explain(w.slot, w.below)

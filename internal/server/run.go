@@ -135,6 +135,7 @@ func (s *Server) keepTLS(ctx context.Context) error {
 func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		ClientAuth:     tls.RequestClientCert, // whom to believe is for the mounts of auth/cert to say
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
+	"github.com/goldkeep/goldkeep/internal/engine/cert"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
@@ -182,7 +183,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{
 		"kv": s.watched(kv.New), "transit": transit.New,
 		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
-		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir),
+		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
 	}, s.store.Exclusive())
 	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))

@@ -27,6 +27,7 @@ type world struct {
 	stop   func() error
 	client *client.Client // as root
 	root   string
+	url    string
 }
 
 // buffer is a log that can be read while it is written.
@@ -71,6 +72,7 @@ func (w *world) start() {
 		cancel()
 		w.t.Fatal(err)
 	}
+	w.url = s.URL()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	w.stop = sync.OnceValue(func() error { cancel(); return <-ended })

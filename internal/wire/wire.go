@@ -79,6 +79,9 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		return nil, err
 	}
 	req := &gate.Request{Path: path, Token: token(r), Remote: remote(r)}
+	if r.TLS != nil {
+		req.Peer = r.TLS.PeerCertificates
+	}
 	if r.URL.RawQuery != "" {
 		req.Query = r.URL.Query()
 	}

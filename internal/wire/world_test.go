@@ -25,6 +25,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
+	"github.com/goldkeep/goldkeep/internal/engine/cert"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
@@ -150,7 +151,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	wrapping := engine.NewWrapping(space.Sub("wrapping"))
 	kinds := map[string]engine.Kind{
 		"kv": kv.New, "transit": transit.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
-		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens), "auth/kubernetes": kubernetes.New(tokens, kubernetes.PodDir),
+		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens), "auth/kubernetes": kubernetes.New(tokens, kubernetes.PodDir), "auth/cert": cert.New(tokens),
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
 	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())

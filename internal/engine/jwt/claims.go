@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
@@ -200,34 +201,13 @@ func (r *role) checkBound(c claims) error {
 func (r *role) matches(wanted, have any) bool {
 	if pattern, ok := wanted.(string); ok && r.ClaimsType == "glob" {
 		text, ok := have.(string)
-		return ok && glob(pattern, text)
+		return ok && engine.Glob(pattern, text)
 	}
 	switch have.(type) { // what else there is cannot be compared
 	case string, bool, json.Number:
 		return wanted == have
 	}
 	return false
-}
-
-// glob matches a pattern in which "*" stands for any text, also none.
-func glob(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	text, ok := strings.CutPrefix(text, parts[0])
-	if !ok {
-		return false
-	}
-	last := len(parts) - 1
-	for _, part := range parts[1:last] {
-		_, rest, found := strings.Cut(text, part)
-		if !found {
-			return false
-		}
-		text = rest
-	}
-	return strings.HasSuffix(text, parts[last])
 }
 
 // identify says who it is that a token speaks of.

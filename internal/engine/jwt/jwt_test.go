@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/goldkeep/goldkeep/internal/engine/methodtest"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -27,8 +28,8 @@ import (
 func keyed(t *testing.T, role m) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.ok("config", m{"jwt_validation_pubkeys": publicPEM(t, firstKey().Public()), "bound_issuer": "https://issuer"})
-	w.ok("role/ci", with(m{
+	w.OK("config", m{"jwt_validation_pubkeys": publicPEM(t, firstKey().Public()), "bound_issuer": "https://issuer"})
+	w.OK("role/ci", methodtest.With(m{
 		"role_type": "jwt", "user_claim": "sub", "bound_audiences": "goldkeep", "token_policies": "reader", "token_ttl": "5m",
 	}, role))
 	return w
@@ -36,28 +37,28 @@ func keyed(t *testing.T, role m) *world {
 
 func valid(more m) m {
 	now := time.Now()
-	return with(m{"iss": "https://issuer", "sub": "build-7", "aud": "goldkeep", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}, more)
+	return methodtest.With(m{"iss": "https://issuer", "sub": "build-7", "aud": "goldkeep", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}, more)
 }
 
 func (w *world) login(claims m) error {
-	w.t.Helper()
-	_, err := w.write("login", m{"role": "ci", "jwt": signed(w.t, jose.RS256, firstKey(), claims)})
+	w.T.Helper()
+	_, err := w.Write("login", m{"role": "ci", "jwt": signed(w.T, jose.RS256, firstKey(), claims)})
 	return err
 }
 
 func TestLogin(t *testing.T) {
 	w := keyed(t, m{"claim_mappings": m{"/repo/name": "repo", "missing": "none"}, "bound_claims": m{"/repo/id": 9007199254740993}})
 	token := signed(t, jose.RS256, firstKey(), valid(m{"repo": m{"name": "goldkeep", "id": json.Number("9007199254740993")}}))
-	got := w.ok("login", m{"role": "CI", "jwt": token}).Auth
+	got := w.OK("login", m{"role": "CI", "jwt": token}).Auth
 	if got.TTL != 5*time.Minute || strings.Join(got.Policies, " ") != "default reader" {
 		t.Errorf("token: %+v", got)
 	}
 	if diff := cmp.Diff(map[string]string{"role": "ci", "repo": "goldkeep"}, got.Meta); diff != "" {
 		t.Error(diff)
 	}
-	w.refused("login", m{"jwt": token}, "missing role")
-	w.refused("login", m{"role": "none", "jwt": token}, `role "none" could not be found`)
-	w.refused("login", m{"role": "ci"}, "missing token")
+	w.Invalid("login", m{"jwt": token}, "missing role")
+	w.Invalid("login", m{"role": "none", "jwt": token}, `role "none" could not be found`)
+	w.Invalid("login", m{"role": "ci"}, "missing token")
 	if err := w.login(valid(m{"repo": m{"name": "x", "id": json.Number("9007199254740992")}})); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a number that only looks the same: %v", err)
 	}
@@ -97,17 +98,17 @@ func TestTokensThatAreRefused(t *testing.T) {
 	if err := w.login(valid(m{"exp": now.Add(-30 * time.Second).Unix()})); err != nil {
 		t.Errorf("within the leeway: %v", err)
 	}
-	w.ok("role/ci", m{"role_type": "jwt", "clock_skew_leeway": "-1"})
+	w.OK("role/ci", m{"role_type": "jwt", "clock_skew_leeway": "-1"})
 	if err := w.login(valid(m{"exp": now.Add(-30 * time.Second).Unix()})); err == nil {
 		t.Error("leeway was switched off")
 	}
 	// A token for one role opens no other, and one with an audience none without.
-	w.ok("role/other", m{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "other"})
-	w.refused("login", m{"role": "other", "jwt": signed(t, jose.RS256, firstKey(), valid(nil))}, "audience")
-	w.ok("role/loose", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "build-7"})
-	w.refused("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(nil))}, "audience claim found")
-	w.ok("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(m{"aud": nil}))})
-	w.refused("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(m{"aud": nil, "sub": "build-8"}))}, "subject")
+	w.OK("role/other", m{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "other"})
+	w.Invalid("login", m{"role": "other", "jwt": signed(t, jose.RS256, firstKey(), valid(nil))}, "audience")
+	w.OK("role/loose", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "build-7"})
+	w.Invalid("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(nil))}, "audience claim found")
+	w.OK("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(m{"aud": nil}))})
+	w.Invalid("login", m{"role": "loose", "jwt": signed(t, jose.RS256, firstKey(), valid(m{"aud": nil, "sub": "build-8"}))}, "subject")
 }
 
 func TestBoundClaims(t *testing.T) {
@@ -157,7 +158,7 @@ func TestForgedTokens(t *testing.T) {
 	}
 	other, mine := rsaKey(2048), ecKey(t)
 	brought, err := json.Marshal(jose.JSONWebKey{Key: other.Public(), KeyID: "x"})
-	w.must(err)
+	w.Must(err)
 	for name, token := range map[string]string{
 		"no algorithm":             text(`{"alg":"none"}`) + "." + parts[1] + ".",
 		"no algorithm, spelled":    text(`{"alg":"nOnE"}`) + "." + parts[1] + "." + parts[2],
@@ -175,17 +176,17 @@ func TestForgedTokens(t *testing.T) {
 		"unencoded":                text(`{"alg":"RS256","b64":false,"crit":["b64"]}`) + "." + parts[1] + "." + parts[2],
 		"nothing":                  ".",
 	} {
-		if _, err := w.write("login", m{"role": "ci", "jwt": token}); !fault.Is(err, fault.Invalid) {
+		if _, err := w.Write("login", m{"role": "ci", "jwt": token}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.ok("login", m{"role": "ci", "jwt": good})
-	if _, err := w.write("login", m{"role": "ci", "jwt": good + strings.Repeat("A", 1<<20)}); !fault.Is(err, fault.TooLarge) {
+	w.OK("login", m{"role": "ci", "jwt": good})
+	if _, err := w.Write("login", m{"role": "ci", "jwt": good + strings.Repeat("A", 1<<20)}); !fault.Is(err, fault.TooLarge) {
 		t.Errorf("a huge one: %v", err)
 	}
-	w.remote = "192.0.2.1"
-	w.ok("role/ci", m{"role_type": "jwt", "token_bound_cidrs": "10.0.0.0/8"})
-	if _, err := w.write("login", m{"role": "ci", "jwt": good}); !fault.Is(err, fault.Denied) {
+	w.Remote = "192.0.2.1"
+	w.OK("role/ci", m{"role_type": "jwt", "token_bound_cidrs": "10.0.0.0/8"})
+	if _, err := w.Write("login", m{"role": "ci", "jwt": good}); !fault.Is(err, fault.Denied) {
 		t.Errorf("from elsewhere: %v", err)
 	}
 }
@@ -215,21 +216,21 @@ func TestConfig(t *testing.T) {
 		{m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "oidc_response_mode": "fragment"}, "response_mode"},
 		{m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "provider_config": m{"provider": "gsuite"}}, "provider_config"},
 	} {
-		w.refused("config", c.body, c.word)
+		w.Invalid("config", c.body, c.word)
 	}
-	if resp, err := w.on(w.e, policy.Read, "config", nil); resp != nil || err != nil {
+	if resp, err := w.On(w.Engine, policy.Read, "config", nil); resp != nil || err != nil {
 		t.Errorf("a refused configuration was kept: %v %v", resp, err)
 	}
-	w.ok("config", m{
+	w.OK("config", m{
 		"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "oidc_client_id": client, "oidc_client_secret": secret,
 		"default_role": "People", "bound_issuer": p.srv.URL,
 	})
-	shown := w.read("config")
+	shown := w.Read("config")
 	if text, _ := json.Marshal(shown); strings.Contains(string(text), secret) || shown["oidc_client_id"] != client || shown["default_role"] != "people" || shown["status"] != "valid" {
 		t.Errorf("shown: %s", text)
 	}
 	// A private key is refused by name: somebody has just given it away.
-	w.refused("config", m{"jwt_validation_pubkeys": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "private")
+	w.Invalid("config", m{"jwt_validation_pubkeys": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "private")
 }
 
 func TestRoles(t *testing.T) {
@@ -255,10 +256,10 @@ func TestRoles(t *testing.T) {
 		{m{"token_ttl": "2h", "token_max_ttl": "1h"}, "token_ttl"},
 		{m{"oauth2_metadata": []string{"id_token"}}, "oauth2_metadata"},
 	} {
-		w.refused("role/r", with(good, c.change), c.word)
+		w.Invalid("role/r", methodtest.With(good, c.change), c.word)
 	}
-	w.ok("role/R", with(good, m{"expiration_leeway": -1, "max_age": "1m", "bound_claims": m{"n": json.Number("9007199254740993")}}))
-	shown := w.read("role/r")
+	w.OK("role/R", methodtest.With(good, m{"expiration_leeway": -1, "max_age": "1m", "bound_claims": m{"n": json.Number("9007199254740993")}}))
+	shown := w.Read("role/r")
 	for name, want := range map[string]any{
 		"role_type": "jwt", "expiration_leeway": -1.0, "not_before_leeway": 0.0, "bound_subject": "", "bound_claims_type": "string",
 		"user_claim_json_pointer": false, "groups_claim": "", "callback_mode": "client", "max_age": 60.0, "token_type": "default", "token_ttl": 0.0,
@@ -268,14 +269,14 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	keys, err := w.on(w.e, policy.List, "role/", nil)
-	w.must(err)
+	keys, err := w.On(w.Engine, policy.List, "role/", nil)
+	w.Must(err)
 	if text, _ := json.Marshal(keys.Data); string(text) != `{"keys":["r"]}` {
 		t.Errorf("list: %s", text)
 	}
-	_, err = w.on(w.e, policy.Delete, "role/r", nil)
-	w.must(err)
-	if resp, err := w.on(w.e, policy.Read, "role/r", nil); resp != nil || err != nil {
+	_, err = w.On(w.Engine, policy.Delete, "role/r", nil)
+	w.Must(err)
+	if resp, err := w.On(w.Engine, policy.Read, "role/r", nil); resp != nil || err != nil {
 		t.Errorf("a role that is gone: %v %v", resp, err)
 	}
 }
@@ -284,11 +285,11 @@ func TestRoles(t *testing.T) {
 // the server ask no more often.
 func TestKeysAreFetchedSparingly(t *testing.T) {
 	w, p := newWorld(t), newProvider(t)
-	w.ok("config", m{"jwks_url": p.srv.URL + "/keys", "jwks_ca_pem": p.caPEM})
-	w.ok("role/ci", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "alice"})
+	w.OK("config", m{"jwks_url": p.srv.URL + "/keys", "jwks_ca_pem": p.caPEM})
+	w.OK("role/ci", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "alice"})
 	login := func(kid string, key any) error {
-		now := time.Now().Add(w.later)
-		_, err := w.write("login", m{"role": "ci", "jwt": signed(t, jose.RS256, jose.JSONWebKey{Key: key, KeyID: kid}, m{"sub": "alice", "iat": now.Unix()})})
+		now := time.Now().Add(w.Later)
+		_, err := w.Write("login", m{"role": "ci", "jwt": signed(t, jose.RS256, jose.JSONWebKey{Key: key, KeyID: kid}, m{"sub": "alice", "iat": now.Unix()})})
 		return err
 	}
 	if n := p.asked.Load(); n != 1 {
@@ -304,7 +305,7 @@ func TestKeysAreFetchedSparingly(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	w.must(login("one", firstKey()))
+	w.Must(login("one", firstKey()))
 	if n := p.asked.Load(); n != 1 {
 		t.Errorf("made-up key ids asked %d times", n)
 	}
@@ -316,8 +317,8 @@ func TestKeysAreFetchedSparingly(t *testing.T) {
 		{Key: stranger, KeyID: "crypt", Use: "enc"},
 	}
 	p.mu.Unlock()
-	w.later = 11 * time.Second
-	w.must(login("two", second))
+	w.Later = 11 * time.Second
+	w.Must(login("two", second))
 	if err := login("one", firstKey()); err == nil {
 		t.Error("a key the provider took back")
 	}
@@ -328,15 +329,15 @@ func TestKeysAreFetchedSparingly(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 	p.down.Store(true)
-	w.later += 30 * time.Minute
-	w.must(login("two", second)) // the last known keys do for a while
-	w.later += time.Hour
+	w.Later += 30 * time.Minute
+	w.Must(login("two", second)) // the last known keys do for a while
+	w.Later += time.Hour
 	if err := login("two", second); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("long after the provider was last seen: %v", err)
 	}
 	p.down.Store(false)
-	w.later += 11 * time.Second
-	w.must(login("two", second))
+	w.Later += 11 * time.Second
+	w.Must(login("two", second))
 }
 
 // TestProvidersThatMisbehave send too much, or send us away.
@@ -359,7 +360,7 @@ func TestProvidersThatMisbehave(t *testing.T) {
 			w, p := newWorld(t), newProvider(t)
 			srv := httptest.NewTLSServer(handler)
 			t.Cleanup(srv.Close)
-			w.refused("config", m{"jwks_url": srv.URL, "jwks_ca_pem": p.caPEM}, "error checking jwks URL")
+			w.Invalid("config", m{"jwks_url": srv.URL, "jwks_ca_pem": p.caPEM}, "error checking jwks URL")
 		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/engine/methodtest"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -24,10 +25,10 @@ import (
 func people(t *testing.T, config, role m) (*world, *provider) {
 	t.Helper()
 	w, p := newWorld(t), newProvider(t)
-	w.ok("config", with(m{
+	w.OK("config", methodtest.With(m{
 		"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "oidc_client_id": client, "oidc_client_secret": secret, "default_role": "staff",
 	}, config))
-	w.ok("role/staff", with(m{
+	w.OK("role/staff", methodtest.With(m{
 		"user_claim": "email", "allowed_redirect_uris": "http://localhost:8250/oidc/callback,https://keep.example/v1/auth/oidc/oidc/callback",
 		"token_policies": "reader", "claim_mappings": m{"department": "department"},
 	}, role))
@@ -36,10 +37,10 @@ func people(t *testing.T, config, role m) (*world, *provider) {
 
 // begin asks where the browser has to go.
 func (w *world) begin(body m) m {
-	w.t.Helper()
-	data, ok := w.ok("oidc/auth_url", with(m{"redirect_uri": "http://localhost:8250/oidc/callback", "client_nonce": "mine"}, body)).Data.(map[string]any)
+	w.T.Helper()
+	data, ok := w.OK("oidc/auth_url", methodtest.With(m{"redirect_uri": "http://localhost:8250/oidc/callback", "client_nonce": "mine"}, body)).Data.(map[string]any)
 	if !ok || data["auth_url"] == "" {
-		w.t.Fatalf("auth_url: %v", data)
+		w.T.Fatalf("auth_url: %v", data)
 	}
 	return data
 }
@@ -66,8 +67,8 @@ func (p *provider) browse(at string) url.Values {
 
 // come is the way back: GET with state and code.
 func (w *world) come(e engine.Engine, q url.Values, more m) (*engine.Response, error) {
-	w.t.Helper()
-	return w.on(e, policy.Read, "oidc/callback", with(m{"state": q.Get("state"), "code": q.Get("code"), "client_nonce": "mine"}, more))
+	w.T.Helper()
+	return w.On(e, policy.Read, "oidc/callback", methodtest.With(m{"state": q.Get("state"), "code": q.Get("code"), "client_nonce": "mine"}, more))
 }
 
 // TestBrowserLogin is the login as the command line does it: a listener of its own,
@@ -78,14 +79,14 @@ func TestBrowserLogin(t *testing.T) {
 	var got *engine.Response
 	var failure error
 	listener := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		got, failure = w.come(w.second(), r.URL.Query(), nil)
+		got, failure = w.come(w.Second(), r.URL.Query(), nil)
 	}))
 	t.Cleanup(listener.Close)
-	w.ok("role/staff", m{"allowed_redirect_uris": "http://127.0.0.1/oidc/callback"})
+	w.OK("role/staff", m{"allowed_redirect_uris": "http://127.0.0.1/oidc/callback"})
 	resp, err := p.srv.Client().Get(w.begin(m{"redirect_uri": listener.URL + "/oidc/callback", "role": "staff"})["auth_url"].(string))
-	w.must(err)
+	w.Must(err)
 	_ = resp.Body.Close()
-	w.must(failure)
+	w.Must(failure)
 	if diff := cmp.Diff(map[string]string{"role": "staff", "department": "payments"}, got.Auth.Meta); diff != "" {
 		t.Error(diff)
 	}
@@ -98,13 +99,13 @@ func TestStatesAreUsedOnce(t *testing.T) {
 	w, p := people(t, nil, nil)
 	q := p.browse(w.begin(nil)["auth_url"].(string))
 	for name, more := range map[string]m{"no state": {"state": ""}, "a made-up state": {"state": "st_x"}} {
-		if _, err := w.come(w.e, q, more); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "Expired or missing OAuth state") {
+		if _, err := w.come(w.Engine, q, more); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "Expired or missing OAuth state") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	var in atomic.Int64
 	var wg sync.WaitGroup
-	for _, e := range []engine.Engine{w.e, w.second(), w.second(), w.e} {
+	for _, e := range []engine.Engine{w.Engine, w.Second(), w.Second(), w.Engine} {
 		wg.Go(func() {
 			if resp, err := w.come(e, q, nil); err == nil && resp.Auth != nil {
 				in.Add(1)
@@ -116,15 +117,15 @@ func TestStatesAreUsedOnce(t *testing.T) {
 		t.Errorf("one state let %d in", in.Load())
 	}
 	q = p.browse(w.begin(nil)["auth_url"].(string))
-	if _, err := w.come(w.e, q, m{"client_nonce": "theirs"}); !fault.Is(err, fault.Invalid) {
+	if _, err := w.come(w.Engine, q, m{"client_nonce": "theirs"}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("with another's nonce: %v", err)
 	}
-	if _, err := w.come(w.e, q, nil); err == nil {
+	if _, err := w.come(w.Engine, q, nil); err == nil {
 		t.Error("a state that was tried with another's nonce")
 	}
 	q = p.browse(w.begin(nil)["auth_url"].(string))
-	w.later = 5*time.Minute + time.Second
-	if _, err := w.come(w.e, q, nil); err == nil {
+	w.Later = 5*time.Minute + time.Second
+	if _, err := w.come(w.Engine, q, nil); err == nil {
 		t.Error("a state after its time")
 	}
 }
@@ -151,7 +152,7 @@ func TestRedirects(t *testing.T) {
 		"http://localhost.evil.example:8250/oidc/callback":           false,
 		"http://localhost:8250/oidc/callback?redirect=evil.example/": false,
 	} {
-		resp, err := w.write("oidc/auth_url", m{"role": "staff", "redirect_uri": uri})
+		resp, err := w.Write("oidc/auth_url", m{"role": "staff", "redirect_uri": uri})
 		if err != nil {
 			t.Errorf("%s: %v", uri, err)
 			continue
@@ -160,9 +161,9 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%s: %q", uri, at)
 		}
 	}
-	w.refused("oidc/auth_url", m{"role": "none", "redirect_uri": "x"}, "could not be found")
-	w.refused("oidc/auth_url", m{"role": "staff"}, "redirect_uri")
-	w.refused("login", m{"role": "staff", "jwt": "x"}, "oidc role_type")
+	w.Invalid("oidc/auth_url", m{"role": "none", "redirect_uri": "x"}, "could not be found")
+	w.Invalid("oidc/auth_url", m{"role": "staff"}, "redirect_uri")
+	w.Invalid("login", m{"role": "staff", "jwt": "x"}, "oidc role_type")
 }
 
 // TestWrongIDTokens: what a provider, or somebody in between, may get wrong.
@@ -187,7 +188,7 @@ func TestWrongIDTokens(t *testing.T) {
 		"without a name":        func(c m) { delete(c, "email") },
 	} {
 		p.spoil = func(c m) { good(c); spoil(c) }
-		resp, err := w.come(w.e, p.browse(w.begin(nil)["auth_url"].(string)), nil)
+		resp, err := w.come(w.Engine, p.browse(w.begin(nil)["auth_url"].(string)), nil)
 		if name == "" && (err != nil || resp.Auth == nil) || name != "" && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v %v", name, resp, err)
 		}
@@ -195,11 +196,11 @@ func TestWrongIDTokens(t *testing.T) {
 	// Userinfo of somebody else is not looked at.
 	p.spoil = func(c m) { good(c); delete(c, "email") }
 	p.info = m{"sub": "bob", "email": "bob@example.org"}
-	if _, err := w.come(w.e, p.browse(w.begin(nil)["auth_url"].(string)), nil); err == nil {
+	if _, err := w.come(w.Engine, p.browse(w.begin(nil)["auth_url"].(string)), nil); err == nil {
 		t.Error("userinfo of another subject was taken")
 	}
 	p.info = m{"sub": "alice", "email": "alice@example.org"}
-	if _, err := w.come(w.e, p.browse(w.begin(nil)["auth_url"].(string)), nil); err != nil {
+	if _, err := w.come(w.Engine, p.browse(w.begin(nil)["auth_url"].(string)), nil); err != nil {
 		t.Errorf("a name from userinfo: %v", err)
 	}
 }
@@ -209,20 +210,20 @@ func TestCodesBelongToTheirFlow(t *testing.T) {
 	w, p := people(t, nil, nil)
 	victim := p.browse(w.begin(nil)["auth_url"].(string))
 	mine := p.browse(w.begin(nil)["auth_url"].(string))
-	_, err := w.come(w.e, mine, m{"code": victim.Get("code")})
+	_, err := w.come(w.Engine, mine, m{"code": victim.Get("code")})
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "invalid_grant") || strings.Contains(err.Error(), "planted") {
 		t.Errorf("another's code: %v", err)
 	}
 	q := p.browse(w.begin(nil)["auth_url"].(string))
-	if _, err := w.come(w.e, q, m{"error": "access_denied", "code": ""}); err == nil || !strings.HasSuffix(err.Error(), "Vault login failed. access_denied") {
+	if _, err := w.come(w.Engine, q, m{"error": "access_denied", "code": ""}); err == nil || !strings.HasSuffix(err.Error(), "Vault login failed. access_denied") {
 		t.Errorf("refused by the provider: %v", err)
 	}
 	q = p.browse(w.begin(nil)["auth_url"].(string))
-	if _, err := w.come(w.e, q, m{"error": "<script>planted", "code": ""}); err == nil || strings.Contains(err.Error(), "planted") {
+	if _, err := w.come(w.Engine, q, m{"error": "<script>planted", "code": ""}); err == nil || strings.Contains(err.Error(), "planted") {
 		t.Errorf("a strange error: %v", err)
 	}
 	p.down.Store(true)
-	if _, err := w.come(w.e, mine, nil); err == nil {
+	if _, err := w.come(w.Engine, mine, nil); err == nil {
 		t.Error("a used state")
 	}
 }
@@ -230,47 +231,47 @@ func TestCodesBelongToTheirFlow(t *testing.T) {
 // TestDirect is the login whose browser comes back to the server itself.
 func TestDirect(t *testing.T) {
 	w, p := people(t, nil, m{"callback_mode": "direct"})
-	w.refused("oidc/auth_url", m{"redirect_uri": "http://localhost:8250/oidc/callback"}, "missing client_nonce")
+	w.Invalid("oidc/auth_url", m{"redirect_uri": "http://localhost:8250/oidc/callback"}, "missing client_nonce")
 	began := w.begin(nil)
 	state := began["state"].(string)
 	if began["poll_interval"] != "5" {
 		t.Errorf("poll_interval: %v", began["poll_interval"])
 	}
 	poll := m{"state": state, "client_nonce": "mine"}
-	w.refused("oidc/poll", poll, "authorization_pending")
+	w.Invalid("oidc/poll", poll, "authorization_pending")
 	q := p.browse(began["auth_url"].(string))
-	asked, err := w.come(w.e, q, nil)
-	w.must(err)
+	asked, err := w.come(w.Engine, q, nil)
+	w.Must(err)
 	if page := string(asked.Raw); !strings.Contains(page, "127.0.0.1") || !strings.Contains(page, "staff") || asked.Auth != nil {
 		t.Errorf("the person was not asked: %s", page)
 	}
-	w.refused("oidc/poll", poll, "authorization_pending")
-	done, err := w.come(w.second(), q, m{"confirmation": "yes"})
-	w.must(err)
+	w.Invalid("oidc/poll", poll, "authorization_pending")
+	done, err := w.come(w.Second(), q, m{"confirmation": "yes"})
+	w.Must(err)
 	if done.Auth != nil || !strings.Contains(string(done.Raw), "Signed in") {
 		t.Errorf("after the login: %s %v", done.Raw, done.Auth)
 	}
-	if _, err := w.come(w.e, q, m{"confirmation": "yes"}); err == nil {
+	if _, err := w.come(w.Engine, q, m{"confirmation": "yes"}); err == nil {
 		t.Error("the state was used again")
 	}
-	w.refused("oidc/poll", with(poll, m{"client_nonce": "theirs"}), "client_nonce")
-	if got := w.ok("oidc/poll", poll).Auth; got == nil || got.Meta["role"] != "staff" {
+	w.Invalid("oidc/poll", methodtest.With(poll, m{"client_nonce": "theirs"}), "client_nonce")
+	if got := w.OK("oidc/poll", poll).Auth; got == nil || got.Meta["role"] != "staff" {
 		t.Errorf("poll: %+v", got)
 	}
-	w.refused("oidc/poll", poll, "Expired or missing")
+	w.Invalid("oidc/poll", poll, "Expired or missing")
 
 	began = w.begin(nil)
-	page, err := w.come(w.e, p.browse(began["auth_url"].(string)), m{"error": "access_denied", "code": ""})
-	w.must(err)
+	page, err := w.come(w.Engine, p.browse(began["auth_url"].(string)), m{"error": "access_denied", "code": ""})
+	w.Must(err)
 	if page.Status != http.StatusBadRequest {
 		t.Errorf("a failed login: %d", page.Status)
 	}
-	w.refused("oidc/poll", m{"state": began["state"], "client_nonce": "mine"}, "access_denied")
+	w.Invalid("oidc/poll", m{"state": began["state"], "client_nonce": "mine"}, "access_denied")
 	// A state of the other mode cannot be polled.
-	w.ok("role/staff", m{})
+	w.OK("role/staff", m{})
 	at, err := url.Parse(w.begin(nil)["auth_url"].(string))
-	w.must(err)
-	w.refused("oidc/poll", m{"state": at.Query().Get("state"), "client_nonce": "mine"}, "Expired or missing")
+	w.Must(err)
+	w.Invalid("oidc/poll", m{"state": at.Query().Get("state"), "client_nonce": "mine"}, "Expired or missing")
 }
 
 func TestFormPost(t *testing.T) {
@@ -280,18 +281,18 @@ func TestFormPost(t *testing.T) {
 		t.Errorf("auth_url: %s", at)
 	}
 	q := p.browse(at)
-	page := w.ok("oidc/callback", m{"state": q.Get("state"), "code": q.Get("code")})
+	page := w.OK("oidc/callback", m{"state": q.Get("state"), "code": q.Get("code")})
 	if page.Status != http.StatusOK || page.Auth != nil {
 		t.Errorf("form_post: %d %v", page.Status, page.Auth)
 	}
-	if again := w.ok("oidc/callback", m{"state": q.Get("state"), "code": "other"}); again.Status != http.StatusBadRequest {
+	if again := w.OK("oidc/callback", m{"state": q.Get("state"), "code": "other"}); again.Status != http.StatusBadRequest {
 		t.Errorf("a second code for one state: %d", again.Status)
 	}
-	if resp, err := w.come(w.e, q, m{"code": "no_code"}); err != nil || resp.Auth == nil {
+	if resp, err := w.come(w.Engine, q, m{"code": "no_code"}); err != nil || resp.Auth == nil {
 		t.Errorf("then: %v %v", resp, err)
 	}
 	w, _ = people(t, nil, nil)
-	if _, err := w.write("oidc/callback", m{"state": "x", "code": "y"}); !fault.Is(err, fault.Unsupported) {
+	if _, err := w.Write("oidc/callback", m{"state": "x", "code": "y"}); !fault.Is(err, fault.Unsupported) {
 		t.Errorf("form_post where it is not configured: %v", err)
 	}
 }

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/goldkeep/goldkeep/internal/engine/methodtest"
 )
 
 // provider is a small OpenID provider over TLS: discovery, keys, the code flow
@@ -143,7 +145,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, m{"error": "invalid_grant", "error_description": "planted-description"})
 		return
 	}
-	claims := with(p.person, m{"iss": p.srv.URL, "aud": client, "nonce": began.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()})
+	claims := methodtest.With(p.person, m{"iss": p.srv.URL, "aud": client, "nonce": began.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()})
 	if p.spoil != nil {
 		p.spoil(claims)
 	}

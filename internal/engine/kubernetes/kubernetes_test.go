@@ -4,7 +4,6 @@
 package kubernetes_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,24 +22,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/goldkeep/goldkeep/internal/auth"
-	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
+	"github.com/goldkeep/goldkeep/internal/engine/methodtest"
 	"github.com/goldkeep/goldkeep/internal/fault"
-	"github.com/goldkeep/goldkeep/internal/policy"
-	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 )
 
-type m = map[string]any
+type m = methodtest.M
 
 // world is one mount over a real store, with real tokens, and a cluster whose API
 // server answers as a real one does (see testdata/README.md).
 type world struct {
-	t      *testing.T
-	e      engine.Engine
-	pod    string
-	remote string
+	*methodtest.World
+	pod string
 
 	api    *httptest.Server
 	caPEM  string
@@ -53,33 +47,16 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, pod: t.TempDir(), remote: "127.0.0.1", labels: map[string]string{"team": "payments", "kubernetes.io/metadata.name": "shop"}}
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "goldkeep.db"), sqlite.Options{})
-	w.must(err)
-	t.Cleanup(func() { _ = st.Close() })
-	w.must(auth.Migrate(t.Context(), st))
-	b, err := barrier.Open(t.Context(), st)
-	w.must(err)
-	file := bytes.Repeat([]byte{7}, 32)
-	_, err = b.Init(t.Context(), barrier.InitOptions{KeyFile: file})
-	w.must(err)
-	w.must(b.UnsealWithFile(t.Context(), file))
-	tokens := auth.NewTokens(auth.TokensOptions{Store: st, Space: b.Space().Sub("token"), Keys: b})
-	w.e = kubernetes.New(tokens, w.pod)(engine.Mount{Path: "auth/kubernetes/", Kind: "kubernetes", UUID: "u"}, b.Space().Sub("mount"))
+	w := &world{pod: t.TempDir(), labels: map[string]string{"team": "payments", "kubernetes.io/metadata.name": "shop"}}
+	w.World = methodtest.New(t, "kubernetes", func(tokens engine.Tokens) engine.Kind { return kubernetes.New(tokens, w.pod) })
+	var err error
 	w.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	w.must(err)
+	w.Must(err)
 	w.bearer.Store("reviewer")
 	w.api = httptest.NewTLSServer(http.HandlerFunc(w.serve))
 	t.Cleanup(w.api.Close)
 	w.caPEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.api.Certificate().Raw}))
 	return w
-}
-
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // serve is the API server.
@@ -89,7 +66,7 @@ func (w *world) serve(out http.ResponseWriter, req *http.Request) {
 		out.Header().Set("Content-Type", "application/json")
 		out.WriteHeader(status)
 		if err := json.NewEncoder(out).Encode(what); err != nil {
-			w.t.Error(err)
+			w.T.Error(err)
 		}
 	}
 	if got := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "); got != w.bearer.Load() {
@@ -108,7 +85,7 @@ func (w *world) serve(out http.ResponseWriter, req *http.Request) {
 			} `json:"spec"`
 		}
 		if err := json.NewDecoder(req.Body).Decode(&review); err != nil || review.Kind != "TokenReview" {
-			w.t.Errorf("a review: %+v %v", review, err)
+			w.T.Errorf("a review: %+v %v", review, err)
 		}
 		reply(http.StatusCreated, m{"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": review.Spec, "status": w.judge(review.Spec.Token, review.Spec.Audiences)})
 	default:
@@ -136,7 +113,7 @@ func (w *world) judge(token string, audiences []string) m {
 			} `json:"serviceaccount"`
 		} `json:"kubernetes.io"`
 	}
-	w.must(json.Unmarshal(payload, &claims))
+	w.Must(json.Unmarshal(payload, &claims))
 	var both []string
 	for _, a := range audiences {
 		for _, b := range claims.Aud {
@@ -159,7 +136,7 @@ func (w *world) judge(token string, audiences []string) m {
 
 // token is a service account's, as kubelets put them into pods.
 func (w *world) token(key any, more m) string {
-	w.t.Helper()
+	w.T.Helper()
 	claims := m{
 		"iss": "https://kubernetes.default.svc", "aud": []string{"https://kubernetes.default.svc", "goldkeep"}, "sub": "system:serviceaccount:shop:till",
 		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
@@ -169,71 +146,32 @@ func (w *world) token(key any, more m) string {
 		claims[k] = v
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
-	w.must(err)
+	w.Must(err)
 	payload, err := json.Marshal(claims)
-	w.must(err)
+	w.Must(err)
 	object, err := signer.Sign(payload)
-	w.must(err)
+	w.Must(err)
 	text, err := object.CompactSerialize()
-	w.must(err)
+	w.Must(err)
 	return text
-}
-
-func (w *world) ask(op policy.Capability, path string, body m) (*engine.Response, error) {
-	w.t.Helper()
-	data := map[string]json.RawMessage{}
-	for name, value := range body {
-		raw, err := json.Marshal(value)
-		w.must(err)
-		data[name] = raw
-	}
-	return w.e.Handle(w.t.Context(), &engine.Request{Op: op, Mount: "auth/kubernetes/", Path: path, Data: data, Remote: w.remote, Now: time.Now()})
-}
-
-func (w *world) ok(path string, body m) *engine.Response {
-	w.t.Helper()
-	resp, err := w.ask(policy.Update, path, body)
-	if err != nil {
-		w.t.Fatalf("write %s: %v", path, err)
-	}
-	return resp
-}
-
-func (w *world) refused(kind fault.Kind, path string, body m, word string) {
-	w.t.Helper()
-	_, err := w.ask(policy.Update, path, body)
-	if !fault.Is(err, kind) || !strings.Contains(err.Error(), word) {
-		w.t.Errorf("write %s %v: %v; want %v with %q", path, body, err, kind, word)
-	}
-}
-
-func (w *world) read(path string) m {
-	w.t.Helper()
-	resp, err := w.ask(policy.Read, path, nil)
-	w.must(err)
-	raw, err := json.Marshal(resp.Data)
-	w.must(err)
-	var data m
-	w.must(json.Unmarshal(raw, &data))
-	return data
 }
 
 // ready is a world with a configuration and a role.
 func ready(t *testing.T, role m) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.ok("config", m{"kubernetes_host": w.api.URL, "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "reviewer"})
+	w.OK("config", m{"kubernetes_host": w.api.URL, "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "reviewer"})
 	body := m{"bound_service_account_names": "till", "bound_service_account_namespaces": "shop", "token_policies": "reader", "token_ttl": "5m"}
 	for k, v := range role {
 		body[k] = v
 	}
-	w.ok("role/shop", body)
+	w.OK("role/shop", body)
 	return w
 }
 
 func TestLogin(t *testing.T) {
 	w := ready(t, m{"audience": "goldkeep"})
-	got := w.ok("login", m{"role": "Shop", "jwt": w.token(w.key, nil)}).Auth
+	got := w.OK("login", m{"role": "Shop", "jwt": w.token(w.key, nil)}).Auth
 	want := map[string]string{
 		"role": "shop", "service_account_name": "till", "service_account_namespace": "shop", "service_account_uid": "9a3c", "service_account_secret_name": "",
 	}
@@ -243,11 +181,11 @@ func TestLogin(t *testing.T) {
 	if got.TTL != 5*time.Minute || strings.Join(got.Policies, " ") != "default reader" {
 		t.Errorf("token: %+v", got)
 	}
-	w.refused(fault.Invalid, "login", m{"jwt": "x"}, "missing role")
-	w.refused(fault.Invalid, "login", m{"role": "shop"}, "missing jwt")
-	w.refused(fault.Invalid, "login", m{"role": "none", "jwt": "x"}, "invalid role name")
-	w.ok("role/shop", m{"token_bound_cidrs": "10.0.0.0/8"})
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, nil)}, "permission denied")
+	w.Refused(fault.Invalid, "login", m{"jwt": "x"}, "missing role")
+	w.Refused(fault.Invalid, "login", m{"role": "shop"}, "missing jwt")
+	w.Refused(fault.Invalid, "login", m{"role": "none", "jwt": "x"}, "invalid role name")
+	w.OK("role/shop", m{"token_bound_cidrs": "10.0.0.0/8"})
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, nil)}, "permission denied")
 }
 
 // TestRefused: what a token says is never enough; and what is refused on sight is
@@ -255,7 +193,7 @@ func TestLogin(t *testing.T) {
 func TestRefused(t *testing.T) {
 	w := ready(t, nil)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	w.must(err)
+	w.Must(err)
 	account := func(namespace, name, uid string) m {
 		return m{"sub": "system:serviceaccount:" + namespace + ":" + name, "kubernetes.io": m{"namespace": namespace, "serviceaccount": m{"name": name, "uid": uid}}}
 	}
@@ -267,7 +205,7 @@ func TestRefused(t *testing.T) {
 		"no account":        w.token(w.key, m{"kubernetes.io": nil}),
 		"no uid":            w.token(w.key, account("shop", "till", "")),
 	} {
-		if _, err := w.ask(policy.Update, "login", m{"role": "shop", "jwt": token}); !fault.Is(err, fault.Denied) {
+		if _, err := w.Write("login", m{"role": "shop", "jwt": token}); !fault.Is(err, fault.Denied) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -275,7 +213,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("the API server was asked %d times", n)
 	}
 	good := w.token(w.key, nil)
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(stranger, nil)}, "does not know the token")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(stranger, nil)}, "does not know the token")
 	for name, change := range map[string]func(m){
 		"not authenticated": func(s m) { s["authenticated"] = false },
 		"another audience":  func(s m) { s["audiences"] = []string{"other"} },
@@ -285,22 +223,22 @@ func TestRefused(t *testing.T) {
 		"a person":          func(s m) { s["user"].(m)["username"] = "admin" },
 	} {
 		w.answer = change
-		if _, err := w.ask(policy.Update, "login", m{"role": "shop", "jwt": good}); !fault.Is(err, fault.Denied) {
+		if _, err := w.Write("login", m{"role": "shop", "jwt": good}); !fault.Is(err, fault.Denied) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	w.answer = nil
 	w.bearer.Store("another reviewer")
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": good}, "let us ask")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": good}, "let us ask")
 	w.api.Close()
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": good}, "cannot be asked")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": good}, "cannot be asked")
 }
 
 func TestNamespacesByLabel(t *testing.T) {
 	w := ready(t, m{"bound_service_account_names": "t*", "bound_service_account_namespaces": "other", "bound_service_account_namespace_selector": `{"matchLabels":{"team":"payments"}}`})
-	w.ok("login", m{"role": "shop", "jwt": w.token(w.key, nil)})
+	w.OK("login", m{"role": "shop", "jwt": w.token(w.key, nil)})
 	w.labels = map[string]string{"team": "others"}
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, nil)}, "namespace not authorized")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, nil)}, "namespace not authorized")
 }
 
 // TestPod: in a pod the server needs no configuration but the address, and follows
@@ -308,35 +246,35 @@ func TestNamespacesByLabel(t *testing.T) {
 func TestPod(t *testing.T) {
 	w := ready(t, nil)
 	for name, text := range map[string]string{"ca.crt": w.caPEM, "token": "of-the-pod\n"} {
-		w.must(os.WriteFile(filepath.Join(w.pod, name), []byte(text), 0o600))
+		w.Must(os.WriteFile(filepath.Join(w.pod, name), []byte(text), 0o600))
 	}
-	w.ok("config", m{"kubernetes_host": w.api.URL})
+	w.OK("config", m{"kubernetes_host": w.api.URL})
 	login := m{"role": "shop", "jwt": w.token(w.key, nil)}
 	w.bearer.Store("of-the-pod")
-	w.ok("login", login)
-	w.must(os.WriteFile(filepath.Join(w.pod, "token"), []byte("rotated"), 0o600))
+	w.OK("login", login)
+	w.Must(os.WriteFile(filepath.Join(w.pod, "token"), []byte("rotated"), 0o600))
 	w.bearer.Store("rotated")
-	w.ok("login", login)
+	w.OK("login", login)
 	// Without the pod's token the one that logs in asks about itself.
-	w.must(os.Remove(filepath.Join(w.pod, "token")))
+	w.Must(os.Remove(filepath.Join(w.pod, "token")))
 	w.bearer.Store(login["jwt"])
-	w.ok("login", login)
-	w.must(os.Remove(filepath.Join(w.pod, "ca.crt")))
-	w.refused(fault.Denied, "login", login, "cannot be asked")
-	w.refused(fault.Invalid, "config", m{"kubernetes_host": w.api.URL, "disable_local_ca_jwt": true}, "kubernetes_ca_cert")
-	w.must(os.WriteFile(filepath.Join(w.pod, "token"), []byte("of-the-pod"), 0o600))
-	w.ok("config", m{"kubernetes_host": w.api.URL, "kubernetes_ca_cert": w.caPEM, "disable_local_ca_jwt": true})
-	w.ok("login", login) // not with the pod's token
+	w.OK("login", login)
+	w.Must(os.Remove(filepath.Join(w.pod, "ca.crt")))
+	w.Refused(fault.Denied, "login", login, "cannot be asked")
+	w.Refused(fault.Invalid, "config", m{"kubernetes_host": w.api.URL, "disable_local_ca_jwt": true}, "kubernetes_ca_cert")
+	w.Must(os.WriteFile(filepath.Join(w.pod, "token"), []byte("of-the-pod"), 0o600))
+	w.OK("config", m{"kubernetes_host": w.api.URL, "kubernetes_ca_cert": w.caPEM, "disable_local_ca_jwt": true})
+	w.OK("login", login) // not with the pod's token
 }
 
 func TestConfigAndRoles(t *testing.T) {
 	w := newWorld(t)
-	w.refused(fault.Invalid, "config", m{}, "no host")
-	w.refused(fault.Invalid, "config", m{"kubernetes_host": "ftp://x"}, "https")
-	w.refused(fault.Invalid, "config", m{"kubernetes_host": "x", "kubernetes_ca_cert": "none"}, "CA PEM")
-	w.refused(fault.Invalid, "config", m{"kubernetes_host": "x", "pem_keys": "none"}, "PEM")
-	w.ok("config", m{"kubernetes_host": "10.0.0.1:6443", "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "planted"})
-	shown := w.read("config")
+	w.Refused(fault.Invalid, "config", m{}, "no host")
+	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "ftp://x"}, "https")
+	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "kubernetes_ca_cert": "none"}, "CA PEM")
+	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "pem_keys": "none"}, "PEM")
+	w.OK("config", m{"kubernetes_host": "10.0.0.1:6443", "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "planted"})
+	shown := w.Read("config")
 	if text, _ := json.Marshal(shown); strings.Contains(string(text), "planted") || shown["token_reviewer_jwt_set"] != true || shown["disable_iss_validation"] != true || shown["kubernetes_host"] != "10.0.0.1:6443" {
 		t.Errorf("config: %s", text)
 	}
@@ -351,10 +289,10 @@ func TestConfigAndRoles(t *testing.T) {
 		{m{"bound_service_account_names": "a", "bound_service_account_namespace_selector": "{}"}, "selector"},
 		{m{"bound_service_account_names": "a", "bound_service_account_namespace_selector": `{"matchExpressions":[]}`}, "selector"},
 	} {
-		w.refused(fault.Invalid, "role/r", c.body, c.word)
+		w.Refused(fault.Invalid, "role/r", c.body, c.word)
 	}
-	w.ok("role/R", m{"bound_service_account_names": "a", "bound_service_account_namespace_selector": "matchLabels:\n  team: a", "period": "1h", "num_uses": 3})
-	shown = w.read("role/r")
+	w.OK("role/R", m{"bound_service_account_names": "a", "bound_service_account_namespace_selector": "matchLabels:\n  team: a", "period": "1h", "num_uses": 3})
+	shown = w.Read("role/r")
 	for name, want := range map[string]any{
 		"bound_service_account_names": []any{"a"}, "alias_name_source": "serviceaccount_uid", "token_period": 3600.0, "token_num_uses": 3.0, "token_type": "default",
 	} {
@@ -367,17 +305,17 @@ func TestConfigAndRoles(t *testing.T) {
 func TestKeysAndOldTokens(t *testing.T) {
 	w := ready(t, m{"alias_name_source": "serviceaccount_name"})
 	der, err := x509.MarshalPKIXPublicKey(w.key.Public())
-	w.must(err)
+	w.Must(err)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	w.must(err)
-	w.ok("config", m{
+	w.Must(err)
+	w.OK("config", m{
 		"kubernetes_host": w.api.URL, "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "reviewer",
 		"pem_keys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "issuer": "https://kubernetes.default.svc", "disable_iss_validation": false,
 	})
-	w.ok("login", m{"role": "shop", "jwt": w.token(w.key, nil)})
+	w.OK("login", m{"role": "shop", "jwt": w.token(w.key, nil)})
 	asked := w.asked.Load()
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(stranger, nil)}, "signature")
-	w.refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, m{"iss": "other"})}, "issuer")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(stranger, nil)}, "signature")
+	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, m{"iss": "other"})}, "issuer")
 	if w.asked.Load() != asked {
 		t.Error("the API server was asked about forged tokens")
 	}

@@ -5,7 +5,6 @@ package kubernetes
 
 import (
 	"context"
-	"path"
 	"slices"
 	"strings"
 
@@ -144,11 +143,5 @@ func readSelector(text string) (map[string]string, error) {
 
 // allows reports whether a name is one of some patterns.
 func allows(patterns []string, name string) bool {
-	return name != "" && slices.ContainsFunc(patterns, func(p string) bool {
-		ok, err := path.Match(plainGlob.Replace(p), name)
-		return err == nil && ok
-	})
+	return name != "" && slices.ContainsFunc(patterns, func(p string) bool { return engine.Glob(p, name) })
 }
-
-// plainGlob leaves "*" alone a meaning in patterns.
-var plainGlob = strings.NewReplacer(`\`, `\\`, "?", `\?`, "[", `\[`)

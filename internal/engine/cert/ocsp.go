@@ -1,0 +1,107 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cert
+
+import (
+	"context"
+	"crypto"
+	_ "crypto/sha256" // the hash of questions
+	"crypto/x509"
+	"net/http"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// ocspSettings say whether a certificate's own authority is asked at a login
+// whether it still stands (RFC 6960).
+type ocspSettings struct {
+	Enabled  bool     `json:"enabled,omitempty"`
+	CA       string   `json:"ca,omitempty"`      // PEM: to reach the responders; "": the system's
+	Servers  []string `json:"servers,omitempty"` // none: those the certificate names
+	FailOpen bool     `json:"failOpen,omitempty"`
+	All      bool     `json:"all,omitempty"` // all responders must say good
+}
+
+// maxResponders bounds how many responders are asked for one login.
+const maxResponders = 4
+
+// ocspSkew is how far a responder's clock may be off.
+const ocspSkew = 5 * time.Minute
+
+func (s *ocspSettings) check() error {
+	for _, text := range s.Servers {
+		if err := engine.CheckURL(text); err != nil {
+			return err
+		}
+	}
+	_, err := engine.NewClient(s.CA)
+	return err
+}
+
+// notRevoked asks the responders about a certificate, where the entry wants that.
+func (e *Engine) notRevoked(ctx context.Context, c *entry, chain []*x509.Certificate, now time.Time) (bool, error) {
+	if !c.OCSP.Enabled {
+		return true, nil
+	}
+	leaf, issuer := chain[0], chain[0]
+	if len(chain) > 1 {
+		issuer = chain[1]
+	}
+	servers := c.OCSP.Servers
+	if len(servers) == 0 {
+		servers = leaf.OCSPServer
+	}
+	client, err := engine.NewClient(c.OCSP.CA)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, engine.FetchTime)
+	defer cancel()
+	good, silent := 0, 0
+	for _, server := range servers[:min(len(servers), maxResponders)] {
+		switch (responder{client, server}).status(ctx, leaf, issuer, now) {
+		case ocsp.Good:
+			good++
+			if !c.OCSP.All {
+				return true, nil
+			}
+		case ocsp.Revoked:
+			return false, nil
+		default:
+			silent++
+		}
+	}
+	if good > 0 && silent == 0 || c.OCSP.FailOpen {
+		return true, nil
+	}
+	return false, fault.New(fault.Invalid, "the certificate's authority did not say that it still stands (OCSP)")
+}
+
+// responder is one place to ask.
+type responder struct {
+	client *http.Client
+	url    string
+}
+
+// status is what a responder says of a certificate: ocsp.Good, ocsp.Revoked, or
+// ocsp.Unknown where it says neither, or nothing that can be believed.
+func (r responder) status(ctx context.Context, leaf, issuer *x509.Certificate, now time.Time) int {
+	question, err := ocsp.CreateRequest(leaf, issuer, &ocsp.RequestOptions{Hash: crypto.SHA256})
+	if err != nil || engine.CheckURL(r.url) != nil {
+		return ocsp.Unknown
+	}
+	body, err := ask(ctx, r.client, http.MethodPost, r.url, question)
+	if err != nil {
+		return ocsp.Unknown
+	}
+	answer, err := ocsp.ParseResponseForCert(body, leaf, issuer)
+	if err != nil || now.Add(ocspSkew).Before(answer.ThisUpdate) || !answer.NextUpdate.IsZero() && now.After(answer.NextUpdate.Add(ocspSkew)) {
+		return ocsp.Unknown
+	}
+	return answer.Status
+}
