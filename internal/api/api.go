@@ -21,6 +21,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/notify"
@@ -46,6 +47,8 @@ type Options struct {
 	Scan       func(ctx context.Context, img *image.Image) (verdict.Evidence, error)
 	EnrolNode  func(ctx context.Context, node string) (*auth.Granted, error)
 	Records    func(ctx context.Context, after uint64, limit int) ([]audit.Record, error)
+	EachRecord func(ctx context.Context, fn func(audit.Record) error) error // of this node's log, oldest first
+	Explainer  *gate.Explainer
 	OpenRecord func(rec audit.Record) (json.RawMessage, error)
 	Anchor     func() audit.Anchor // how far this node's audit log has come
 	TempDir    string              // for uploads, below the data folder

@@ -110,6 +110,9 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("feed %+v", change)
 	}
 	c.call("GET /api/v1/advisories", root, nil)
+	c.call("POST /api/v1/policies/explain", root, client.PolicyQuestion{Policies: []string{"default"}, Capability: "read", Path: "auth/token/lookup-self"})
+	c.call("POST /api/v1/policies/lint", root, client.PolicyText{})
+	c.call("POST /api/v1/policies/simulate", root, client.PolicyChange{Policy: "default", Rules: "path \"a\" { capabilities = [\"read\"] }"})
 	if found := c.call("GET /api/v1/advisories/{name}", root, nil, "DSA-1"); !strings.Contains(string(found), `"introduced":"0"`) {
 		t.Errorf("advisory %s", found)
 	}

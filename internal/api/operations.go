@@ -107,7 +107,7 @@ func (e *Engine) operations() []operation {
 			do: e.listInstances, out: items[client.Instance]{}, query: []string{"all", "after", "limit"}, sealed: true,
 		},
 	}
-	return slices.Concat(all, e.fleetOperations(), e.vexOperations(), e.signingOperations(), e.notifyOperations(), e.agentOperations())
+	return slices.Concat(all, e.fleetOperations(), e.vexOperations(), e.signingOperations(), e.notifyOperations(), e.policyOperations(), e.agentOperations())
 }
 
 // agentOperations are those an agent uses, and the ones about the server.

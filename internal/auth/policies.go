@@ -110,18 +110,23 @@ func read(ctx context.Context, r barrier.Reader, name string) (text string, ok b
 // fault.Invalid.
 func (p *Policies) Put(ctx context.Context, name, text string) error {
 	name = policy.NormalName(name)
+	if err := checkPolicy(name, text); err != nil {
+		return err
+	}
+	return p.change(ctx, func(w barrier.Writer) error {
+		return w.Put(ctx, barrier.Entry{Path: policyPath(name), Value: []byte(text)})
+	})
+}
+
+func checkPolicy(name, text string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
 	if _, fixed, _ := builtin(name); fixed {
 		return fault.New(fault.Invalid, "cannot update %q policy", name)
 	}
-	if _, err := policy.Parse(name, text); err != nil {
-		return err
-	}
-	return p.change(ctx, func(w barrier.Writer) error {
-		return w.Put(ctx, barrier.Entry{Path: policyPath(name), Value: []byte(text)})
-	})
+	_, err := policy.Parse(name, text)
+	return err
 }
 
 func checkName(name string) error {
@@ -144,7 +149,12 @@ func (p *Policies) Delete(ctx context.Context, name string) error {
 	if _, _, known := builtin(name); known {
 		return fault.New(fault.Invalid, "cannot delete %q policy", name)
 	}
-	return p.change(ctx, func(w barrier.Writer) error { return w.Delete(ctx, policyPath(name)) })
+	return p.change(ctx, func(w barrier.Writer) error {
+		if err := w.Delete(ctx, aboutPath(name)); err != nil {
+			return err
+		}
+		return w.Delete(ctx, policyPath(name))
+	})
 }
 
 // change runs a write and makes everything compiled before it stale.

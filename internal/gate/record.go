@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/engine"
@@ -144,7 +146,7 @@ func (g *Gate) blind(data []byte) (string, error) {
 }
 
 // detail is the full story of a request, as JSON: its path, which rule of which
-// policies decided, the names of its fields with their values blinded, and what
+// policies decided, which policies the caller held, the names of its fields with their values blinded, and what
 // its answer handed out.
 func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
 	b = make([]byte, 0, 256)
@@ -152,6 +154,15 @@ func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
 	if w.decision.Rule != "" {
 		b = engine.AppendText(append(b, `,"rule":`...), w.decision.Rule)
 		b = appendTexts(append(b, `,"policies":`...), w.decision.Policies)
+	}
+	if w.subject != nil {
+		b = appendTexts(append(b, `,"held":`...), w.subject.Policies)
+		if w.subject.Identity != nil {
+			b = engine.AppendText(append(b, `,"entity":`...), w.subject.Identity.Entity.ID)
+		}
+	}
+	if w.WrapTTL > 0 {
+		b = strconv.AppendInt(append(b, `,"wrap_ttl":`...), int64(w.WrapTTL/time.Second), 10)
 	}
 	if len(w.Data) > 0 && (rec.Kind == "request" || w.pure || !w.served) {
 		if b, err = g.appendFields(append(b, `,"fields":`...), w.Data); err != nil {

@@ -23,5 +23,5 @@ func ForPeople(t *term.Term) []*cobra.Command {
 // ForOperators returns the commands of those who run the server.
 func ForOperators(t *term.Term) []*cobra.Command {
 	a := &commands{t}
-	return []*cobra.Command{a.operatorCommand(), a.auditCommand(), a.statusCommand()}
+	return []*cobra.Command{a.operatorCommand(), a.auditCommand(), a.policyCommand(), a.statusCommand()}
 }

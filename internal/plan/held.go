@@ -51,7 +51,11 @@ func (p *Planner) loadPolicies(ctx context.Context, h *held) error {
 		if err != nil {
 			return err
 		}
-		h.bodies["Policy"][name] = map[string]string{"rules": text}
+		about, err := p.Policies.About(ctx, name)
+		if err != nil {
+			return err
+		}
+		h.bodies["Policy"][name] = access{Rules: text, About: about}
 	}
 	return nil
 }

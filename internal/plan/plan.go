@@ -15,6 +15,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/catalog"
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/manifest"
@@ -50,7 +51,8 @@ type Change struct {
 // Policies keeps named access policies.
 type Policies interface {
 	Get(ctx context.Context, name string) (string, error)
-	Put(ctx context.Context, name, text string) error
+	PutOwned(ctx context.Context, name, text string, about auth.About) error
+	About(ctx context.Context, name string) (auth.About, error)
 	Delete(ctx context.Context, name string) error
 	List(ctx context.Context) ([]string, error)
 }
@@ -84,7 +86,7 @@ type wanted struct {
 	environments  map[string]*verdict.Environment
 	goldens       map[string]*catalog.Golden
 	workloads     map[string]*workload.Workload
-	policies      map[string]string
+	policies      map[string]access
 	signers       map[string]*provenance.Signer
 	notifications map[string]*notify.Notification
 	at            map[string]manifest.Document // by "Kind/name"
@@ -171,7 +173,7 @@ func (p *Planner) plan(ctx context.Context, docs []manifest.Document, prune bool
 func parse(docs []manifest.Document) *wanted {
 	w := &wanted{
 		docs: docs, environments: map[string]*verdict.Environment{}, goldens: map[string]*catalog.Golden{},
-		workloads: map[string]*workload.Workload{}, policies: map[string]string{}, signers: map[string]*provenance.Signer{},
+		workloads: map[string]*workload.Workload{}, policies: map[string]access{}, signers: map[string]*provenance.Signer{},
 		notifications: map[string]*notify.Notification{}, at: map[string]manifest.Document{},
 	}
 	for _, doc := range docs {
@@ -215,24 +217,30 @@ func (w *wanted) parse(doc manifest.Document) {
 	w.fail(doc, doc.Line, "%v", err)
 }
 
+// access is a policy, and whose it is.
+type access struct {
+	Rules string `json:"rules"`
+	auth.About
+}
+
 // parsePolicy reads the kind Policy: spec.rules is the policy's HCL or JSON.
-func parsePolicy(doc manifest.Document) (string, error) {
+func parsePolicy(doc manifest.Document) (access, error) {
 	var spec struct {
 		Rules string `yaml:"rules"`
 	}
 	if err := doc.Decode(&spec); err != nil {
-		return "", err
+		return access{}, err
 	}
 	if strings.TrimSpace(spec.Rules) == "" {
-		return "", manifest.Errors{doc.Errorf(doc.LineOf("rules"), "a policy needs rules: | with the policy's text")}.Err()
+		return access{}, manifest.Errors{doc.Errorf(doc.LineOf("rules"), "a policy needs rules: | with the policy's text")}.Err()
 	}
 	if builtIn[doc.Meta.Name] {
-		return "", manifest.Errors{doc.Errorf(doc.LineOf(), "the policy %s is built in and cannot be changed", doc.Meta.Name)}.Err()
+		return access{}, manifest.Errors{doc.Errorf(doc.LineOf(), "the policy %s is built in and cannot be changed", doc.Meta.Name)}.Err()
 	}
 	if _, err := policy.Parse(doc.Meta.Name, spec.Rules); err != nil {
-		return "", manifest.Errors{doc.Errorf(doc.LineOf("rules"), "%v", err)}.Err()
+		return access{}, manifest.Errors{doc.Errorf(doc.LineOf("rules"), "%v", err)}.Err()
 	}
-	return spec.Rules, nil
+	return access{Rules: spec.Rules, About: auth.About{Owner: doc.Meta.Owner, Contact: doc.Meta.Contact}}, nil
 }
 
 func (w *wanted) fail(doc manifest.Document, line int, format string, args ...any) {
@@ -245,7 +253,7 @@ func (w *wanted) bodies(kind string) map[string]any {
 	switch kind {
 	case "Policy":
 		for name, text := range w.policies {
-			all[name] = map[string]string{"rules": text}
+			all[name] = text
 		}
 	case "Environment":
 		for name, env := range w.environments {
@@ -356,7 +364,7 @@ func (p *Planner) do(ctx context.Context, c Change, want *wanted) ([]image.Diges
 	}
 	switch c.Kind {
 	case "Policy":
-		return nil, p.Policies.Put(ctx, c.Name, want.policies[c.Name])
+		return nil, p.Policies.PutOwned(ctx, c.Name, want.policies[c.Name].Rules, want.policies[c.Name].About)
 	case "Environment":
 		return nil, p.Catalog.PutEnvironment(ctx, *want.environments[c.Name], want.at["Environment/"+c.Name].Meta.Protect)
 	case "Signer":

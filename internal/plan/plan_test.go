@@ -177,7 +177,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("policy %s", text)
 		}
 		standard := strings.NewReplacer("name: reader", "name: default").Replace(reader)
-		w.want(w.apply(standard, false), []string{"update Policy/default rules"})
+		w.want(w.apply(standard, false), []string{"update Policy/default owner,rules"})
 		w.want(w.apply(standard, false), []string{"unchanged Policy/default"})
 	})
 }

@@ -37,6 +37,10 @@ const (
 // list them.
 var capabilities = [...]Capability{Create, Delete, Deny, List, Patch, Read, Scan, Sudo, Update}
 
+// Known reports whether c is one of the capabilities that can be asked for: all
+// but deny.
+func (c Capability) Known() bool { return c != Deny && c.bit() != 0 }
+
 // capSet is a set of capabilities, one bit each.
 type capSet uint16
 

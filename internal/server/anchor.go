@@ -169,25 +169,45 @@ const maxRecordLine = 2 << 20
 // auditRecords reads up to limit records after a sequence number from the
 // current file of this node's log.
 func (s *Server) auditRecords(ctx context.Context, after uint64, limit int) ([]audit.Record, error) {
+	var all []audit.Record
+	err := s.eachRecord(ctx, func(r audit.Record) error {
+		if r.Seq > after {
+			all = append(all, r)
+		}
+		if len(all) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return all, err
+}
+
+var errEnough = errors.New("enough records")
+
+// eachRecord reads the current file of this node's log, oldest first, until fn
+// returns an error.
+func (s *Server) eachRecord(ctx context.Context, fn func(audit.Record) error) error {
 	file, err := os.Open(s.config.Audit.File)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "open audit log: %w", err)
+		return fault.New(fault.Unavailable, "open audit log: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	var all []audit.Record
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, maxRecordLine)
-	for lines.Scan() && len(all) < limit {
+	for lines.Scan() {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		var r audit.Record
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			break // the line being written
 		}
-		if r.Seq > after {
-			all = append(all, r)
+		if err := fn(r); err != nil {
+			return err
 		}
 	}
-	return all, lines.Err()
+	return lines.Err()
 }

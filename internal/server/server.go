@@ -68,6 +68,7 @@ type Server struct {
 	barrier   *barrier.Barrier
 	audit     *audit.File
 	tokens    *auth.Tokens
+	entities  *entity.Directory
 	policies  *auth.Policies
 	leases    *lease.Ledger
 	wrapping  *engine.Wrapping
@@ -171,8 +172,9 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	}
 	space := s.barrier.Space()
 	drawers := space.Sub("cubbyhole")
+	s.entities = entity.New(space.Sub("identity"))
 	s.tokens = auth.NewTokens(auth.TokensOptions{
-		Store: s.store, Space: space.Sub("token"), Keys: s.barrier, Entities: entity.New(space.Sub("identity")),
+		Store: s.store, Space: space.Sub("token"), Keys: s.barrier, Entities: s.entities,
 		OnRevoke: []auth.OnRevoke{s.leases.OnRevoke, func(ctx context.Context, tx store.Tx, accessor string) error {
 			return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
 		}},
@@ -232,9 +234,10 @@ func (s *Server) openDoors(context.Context) (err error) {
 	s.api = api.New(api.Options{
 		Catalog: s.catalog, Workloads: s.workloads, Identity: s.identity, Notify: s.notify, Advisories: s.advisory, Vendors: s.vendors, Scan: s.scan,
 		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Notifications: s.notify, Loop: s.identity},
-		EnrolNode: s.enrolNode, Records: s.auditRecords, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
+		EnrolNode: s.enrolNode, Records: s.auditRecords, EachRecord: s.eachRecord, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
 		Keys: provenance.NewKeyring(s.barrier.Space().Sub("signing")), Verifier: "goldkeep://" + s.config.TrustDomain,
-		TempDir: s.config.Data, Version: Version, Log: s.log,
+		Explainer: &gate.Explainer{Mounts: s.mounts, Policies: s.policies, Tokens: s.tokens, Entities: s.entities},
+		TempDir:   s.config.Data, Version: Version, Log: s.log,
 	})
 	s.mounts.Fix("api/", "api", "Goldkeep's own API", s.api)
 	s.metrics = newMetrics(s)
