@@ -28,8 +28,11 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/engine/transit"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
@@ -76,15 +79,21 @@ func newServer(b *testing.B) *server {
 	b.Cleanup(func() { _ = log.Close() })
 
 	space := bar.Space()
-	tokens := auth.NewTokens(auth.TokensOptions{Store: st, Space: space.Sub("token"), Keys: bar})
+	tokens := auth.NewTokens(auth.TokensOptions{Store: st, Space: space.Sub("token"), Keys: bar, Entities: entity.New(space.Sub("identity"))})
 	policies := auth.NewPolicies(space.Sub("policy"))
 	policies.Exclusive = st.Exclusive()
-	must(policies.Put(ctx, "app", `path "secret/data/*" { capabilities = ["create", "read", "update"] }`))
+	must(policies.Put(ctx, "app", `path "secret/data/*" { capabilities = ["create", "read", "update"] }
+path "transit/*" { capabilities = ["create", "read", "update"] }
+path "auth/approle/*" { capabilities = ["create", "read", "update"] }`))
 	granted, err := tokens.Create(ctx, auth.NewToken{Policies: []string{"app"}})
 	must(err)
-	mounts := engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{"kv": kv.New}, st.Exclusive())
+	mounts := engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{
+		"kv": kv.New, "transit": transit.New, "auth/approle": approle.New(tokens),
+	}, st.Exclusive())
 	mounts.Fix("auth/token/", "token", "", token.New(token.Options{Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role")}))
 	must(mounts.Add(ctx, engine.Mount{Path: "secret/", Kind: "kv", Options: map[string]string{"version": "2"}}))
+	must(mounts.Add(ctx, engine.Mount{Path: "transit/", Kind: "transit"}))
+	must(mounts.Add(ctx, engine.Mount{Path: "auth/approle/", Kind: "approle"}))
 	g := gate.New(gate.Options{
 		Barrier: bar, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: none{},
 		Wrapping: engine.NewWrapping(space.Sub("wrapping")), Audit: log, Now: st.Now, Logger: slog.New(slog.DiscardHandler),
