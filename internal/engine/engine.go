@@ -88,6 +88,7 @@ type Special struct {
 	Sealed    []string // also served while sealed
 	Streaming []string // the body is passed on unread
 	Pure      []string // reads and lists here change nothing: one audit record is enough
+	Still     []string // writes here change nothing where Exists says that there is something: likewise
 	Routes    []Route  // what can be reached, for help and OpenAPI; nil: nobody is told
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -48,11 +49,13 @@ func (m *memory) Begin(ctx context.Context, rec audit.Record) (func() error, err
 type echo struct {
 	engine.Special
 	exists bool
-	asked  int // how often Exists was
+	asked  int  // how often Exists was
+	makes  bool // whether the last request might make something
 	fail   error
 }
 
 func (e *echo) Handle(_ context.Context, req *engine.Request) (*engine.Response, error) {
+	e.makes = req.Creates
 	return &engine.Response{Data: map[string]string{"op": string(req.Op), "path": req.Path, "token": req.Token}}, e.fail
 }
 func (e *echo) Exists(context.Context, string) (bool, error) { e.asked++; return e.exists, nil }
@@ -85,7 +88,7 @@ func newParts(t testing.TB) *parts {
 	_, err = b.Init(ctx, barrier.InitOptions{KeyFile: key})
 	must(err)
 	must(b.UnsealWithFile(ctx, key))
-	p := &parts{b: b, log: &memory{}, echo: &echo{Special: engine.Special{Sudo: []string{"guarded"}}}}
+	p := &parts{b: b, log: &memory{}, echo: &echo{Special: engine.Special{Sudo: []string{"guarded"}, Still: []string{"still"}}}}
 	p.tokens = auth.NewTokens(auth.TokensOptions{Store: st, Space: b.Space().Sub("token"), Keys: b})
 	p.rules = auth.NewPolicies(b.Space().Sub("policy"))
 	mounts := engine.NewMounts(b.Space().Sub("mount"), map[string]engine.Kind{
@@ -192,6 +195,34 @@ func TestNoAnswerBeforeTheDisk(t *testing.T) {
 	p.echo.fail = nil
 	if resp, err := p.gate.Handle(t.Context(), change); !fault.Is(err, fault.Unavailable) || resp != nil {
 		t.Errorf("the disk fails: %v, %v", resp, err)
+	}
+}
+
+// TestAStillWriteLeavesOneRecord: what changes nothing is recorded once, and the
+// engine may not make anything then.
+func TestAStillWriteLeavesOneRecord(t *testing.T) {
+	for _, c := range []struct {
+		path   string
+		exists bool
+		want   string // the records, and whether the engine may make what is not there
+	}{
+		{"echo/still", true, "response:allow makes false"},
+		{"echo/still", false, "request:allow response:allow makes true"},
+		{"echo/other", true, "request:allow response:allow makes true"},
+	} {
+		p := newParts(t)
+		p.echo.exists = c.exists
+		tok := p.token(t, `path "echo/*" { capabilities = ["create", "update"] }`)
+		if _, err := p.gate.Handle(t.Context(), &gate.Request{Op: policy.Update, Path: c.path, Token: tok}); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, rec := range p.log.records {
+			got += rec.Kind + ":" + rec.Answer + " "
+		}
+		if got += fmt.Sprint("makes ", p.echo.makes); got != c.want {
+			t.Errorf("%s, exists %v: %s, want %s", c.path, c.exists, got, c.want)
+		}
 	}
 }
 

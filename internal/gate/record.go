@@ -26,7 +26,7 @@ import (
 //     first goes to disk while the engine works, and is there before the answer
 //     leaves; the second only where it names what was handed out;
 //   - a read that changes nothing has no effect but its answer, so "response"
-//     is enough, and a request that never reached an engine leaves just that;
+//     is enough (so with encrypting by a key that is there), and a request that never reached an engine leaves just that;
 //   - health, seal status and the like, which answer anybody at any time,
 //     decide nothing and leave none.
 //
@@ -39,8 +39,8 @@ const purpose = "audit"
 // announce records a change before it happens: in the file at once, on disk
 // while the engine works. conclude waits for that.
 func (g *Gate) announce(ctx context.Context, w *walk) error {
-	if w.pure {
-		return nil
+	if err := g.findStill(ctx, w); err != nil || w.pure {
+		return err
 	}
 	if g.o.Room != nil && !w.frees() {
 		if err := g.o.Room(); err != nil {
@@ -59,6 +59,19 @@ func (g *Gate) announce(ctx context.Context, w *walk) error {
 // there: removing things, and what is done to the server itself.
 func (w *walk) frees() bool {
 	return w.op == policy.Delete || w.reads() || w.slot.Mount.Path == "sys/" || strings.HasPrefix(w.below, "revoke")
+}
+
+// findStill finds out whether a write changes nothing. What would be made by it if
+// the thing were gone by then, the engine is not allowed to make.
+func (g *Gate) findStill(ctx context.Context, w *walk) error {
+	if w.op != policy.Update || !engine.MatchPath(w.slot.Special.Still, w.below) {
+		return nil
+	}
+	exists, err := w.slot.Engine.Exists(ctx, w.below)
+	if err == nil && exists {
+		w.pure, w.creates = true, false
+	}
+	return sealedOr(err)
 }
 
 // conclude records how a request ended, before the answer leaves. That a change

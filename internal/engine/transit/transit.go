@@ -43,7 +43,11 @@ func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Respo
 }
 
 // Special implements engine.Engine.
-func (*Engine) Special() engine.Special { return engine.Special{} }
+func (*Engine) Special() engine.Special {
+	return engine.Special{Still: []string{
+		"encrypt/*", "decrypt/*", "rewrap/*", "sign/*", "verify/*", "hmac/*", "datakey/*", "random", "random/*", "hash", "hash/*",
+	}}
+}
 
 // Exists tells a first encryption, which may make the key, from later ones.
 func (e *Engine) Exists(ctx context.Context, path string) (bool, error) {
