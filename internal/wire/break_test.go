@@ -167,7 +167,7 @@ func TestAuditTellsTheStory(t *testing.T) {
 	}
 	detail, err := w.gate.Open(denied)
 	w.must(err)
-	if want := `{"path":"secret/data/a","rule":"secret/data/a","policies":["testing"]}`; string(detail) != want {
+	if want := `{"path":"secret/data/a","rule":"secret/data/a","policies":["testing"],"held":["default","testing"]}`; string(detail) != want {
 		t.Errorf("detail %s, want %s", detail, want)
 	}
 	if blinded, err := w.gate.Blind([]byte("secret/data/a")); err != nil || blinded != denied.Path {
