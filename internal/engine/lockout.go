@@ -40,14 +40,25 @@ func (l Lockout) Check(ctx context.Context, account string) error {
 	})
 }
 
+// swept is how many old counts go when a new one is kept: whoever makes up names
+// fills nothing.
+const swept = 10
+
 // Failed counts a failed login.
 func (l Lockout) Failed(ctx context.Context, account string) error {
+	old, err := l.space.Expired(ctx, l.space.Now(), swept)
+	if err != nil {
+		return err
+	}
 	return l.space.Update(ctx, func(w barrier.Writer) error {
+		now := l.space.Now()
+		if err := Sweep(ctx, w, old, now); err != nil {
+			return err
+		}
 		f, err := loadFailures(ctx, w, account)
 		if err != nil {
 			return err
 		}
-		now := l.space.Now()
 		if !now.Before(f.Last.Add(lockFor)) {
 			f.Count = 0
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -73,6 +74,21 @@ func (m *Method) Names(ctx context.Context, folder string) (*Response, error) {
 // Remove deletes one entry; removing nothing is fine.
 func (m *Method) Remove(ctx context.Context, path string) error {
 	return m.Space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, path) })
+}
+
+// Sweep deletes entries whose time has passed, as Space.Expired found them; what was
+// written anew since then stays.
+func Sweep(ctx context.Context, w barrier.Writer, old []barrier.Entry, now time.Time) error {
+	for _, entry := range old {
+		found, err := w.Get(ctx, entry.Path)
+		if err == nil && found != nil && !found.Expires.IsZero() && !now.Before(found.Expires) {
+			err = w.Delete(ctx, entry.Path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Display is how a token of somebody who logged in here is called: "userpass-alice".

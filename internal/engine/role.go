@@ -33,6 +33,13 @@ type TokenRole struct {
 	NoDefault   bool          `json:"noDefault,omitempty"`
 	Type        string        `json:"type,omitempty"`
 	CIDRs       []string      `json:"cidrs,omitempty"`
+	Old         []string      `json:"old,omitempty"` // fields that were set by their old names, and are shown by them too
+}
+
+// oldNames are the fields with older names, that clients still use.
+var oldNames = map[string]string{
+	"policies": "token_policies", "ttl": "token_ttl", "max_ttl": "token_max_ttl", "period": "token_period",
+	"num_uses": "token_num_uses", "bound_cidrs": "token_bound_cidrs",
 }
 
 // Update takes over the fields a request brings, under their own names and the old
@@ -65,12 +72,32 @@ func (r *TokenRole) Update(f *Fields) error {
 	if f.Has("token_type") {
 		r.Type = f.Text("token_type")
 	}
-	for _, name := range []string{"bound_cidr_list", "bound_cidrs", "token_bound_cidrs"} {
+	for _, name := range []string{"bound_cidrs", "token_bound_cidrs"} {
 		if f.Has(name) {
 			r.CIDRs = f.List(name)
 		}
 	}
+	for old, name := range oldNames {
+		if f.Has(name) || f.Has(old) {
+			r.Old = slices.DeleteFunc(r.Old, func(s string) bool { return s == old })
+		}
+		if f.Has(old) && !f.Has(name) {
+			r.Old = append(r.Old, old)
+		}
+	}
+	slices.Sort(r.Old)
 	return r.check(f)
+}
+
+// UpdatePolicies is Update of the policies alone.
+func (r *TokenRole) UpdatePolicies(f *Fields) error {
+	part := map[string]json.RawMessage{}
+	for _, name := range []string{"policies", "token_policies"} {
+		if f.Has(name) {
+			part[name] = f.Raw(name)
+		}
+	}
+	return r.Update(&Fields{data: part})
 }
 
 func (r *TokenRole) check(f *Fields) (err error) {
@@ -105,6 +132,9 @@ func (r *TokenRole) Show(out map[string]any) {
 	}
 	out["token_policies"], out["token_bound_cidrs"] = orEmpty(r.Policies), orEmpty(r.CIDRs)
 	out["token_num_uses"], out["token_no_default_policy"], out["token_type"] = r.NumUses, r.NoDefault, kind
+	for _, old := range r.Old {
+		out[old] = out[oldNames[old]]
+	}
 }
 
 func orEmpty(list []string) []string {

@@ -154,6 +154,11 @@ func TestUserpass(t *testing.T) {
 		w.call(400, "POST", "auth/userpass/login/alice", "", `{"password":"guess"}`)
 	}
 	w.call(403, "POST", "auth/userpass/login/alice", "", `{"password":"another one"}`) // locked: five were wrong
+	w.call(403, "POST", "auth/userpass/login/aLiCe", "", `{"password":"another one"}`) // by any spelling
+	for range 4 {
+		w.call(400, "POST", "auth/userpass/login/nobody", "", `{"password":"guess"}`)
+	}
+	w.call(403, "POST", "auth/userpass/login/nobody", "", `{"password":"guess"}`) // nobody is locked too: it tells nothing
 	w.call(204, "DELETE", "auth/userpass/users/alice", w.root, "")
 	w.call(400, "POST", "auth/userpass/login/alice", "", `{"password":"another one"}`)
 }

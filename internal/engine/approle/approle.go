@@ -115,8 +115,11 @@ func (r *role) update(f *engine.Fields) (err error) {
 	if f.Has("secret_id_ttl") {
 		r.SecretTTL = f.Duration("secret_id_ttl")
 	}
-	if f.Has("secret_id_bound_cidrs") {
-		if r.SecretCIDRs, err = engine.CIDRs(f.List("secret_id_bound_cidrs")); err != nil {
+	for _, name := range []string{"bound_cidr_list", "secret_id_bound_cidrs"} { // the first is its old name
+		if !f.Has(name) {
+			continue
+		}
+		if r.SecretCIDRs, err = engine.CIDRs(f.List(name)); err != nil {
 			return err
 		}
 	}
@@ -240,61 +243,70 @@ func (e *Engine) edit(ctx context.Context, name string, change func(barrier.Writ
 	})
 }
 
-// fields are the views of a single field: the path, and the field's name.
-var fields = map[string]string{
-	"policies": "token_policies", "period": "token_period", "bind-secret-id": "bind_secret_id", "secret-id-ttl": "secret_id_ttl",
-	"secret-id-num-uses": "secret_id_num_uses", "secret-id-bound-cidrs": "secret_id_bound_cidrs", "token-ttl": "token_ttl",
-	"token-max-ttl": "token_max_ttl", "token-num-uses": "token_num_uses", "token-bound-cidrs": "token_bound_cidrs",
+// field is a view of a single field.
+type field struct {
+	name  string
+	blank json.RawMessage // sets it back to its default
+	empty bool            // a write may leave it out
+}
+
+// fields are the views, by their paths.
+var fields = map[string]field{
+	"policies": {"token_policies", json.RawMessage("[]"), false}, "period": {"token_period", json.RawMessage("0"), false},
+	"bind-secret-id": {"bind_secret_id", json.RawMessage("true"), false}, "secret-id-ttl": {"secret_id_ttl", json.RawMessage("0"), false},
+	"secret-id-num-uses": {"secret_id_num_uses", json.RawMessage("0"), false}, "secret-id-bound-cidrs": {"secret_id_bound_cidrs", json.RawMessage("[]"), true},
+	"token-ttl": {"token_ttl", json.RawMessage("0"), false}, "token-max-ttl": {"token_max_ttl", json.RawMessage("0"), false},
+	"token-num-uses": {"token_num_uses", json.RawMessage("0"), false}, "token-bound-cidrs": {"token_bound_cidrs", json.RawMessage("[]"), true},
 }
 
 func (e *Engine) fieldRoutes() []engine.Route {
-	var routes []engine.Route
+	routes := []engine.Route{{
+		Path: "role/{name}/local-secret-ids", Ops: engine.Ops{Read: e.showField("local_secret_ids")}, Help: "The field local_secret_ids alone.",
+	}}
 	for path, field := range fields {
-		routes = append(routes, engine.Route{Path: "role/{name}/" + path, Ops: engine.Ops{
-			Read: e.showField(field), Write: e.setField, Delete: e.resetField(field),
-		}})
+		routes = append(routes, engine.Route{
+			Path: "role/{name}/" + path, Takes: field.name + " policies:list period:duration", Help: "The field " + field.name + " alone.",
+			Ops: engine.Ops{Read: e.showField(field.name), Write: e.setField(field), Delete: e.resetField(field)},
+		})
 	}
 	return routes
 }
 
-func (e *Engine) showField(field string) engine.Handler {
+// showField shows one field, also by its old name where it was set by that.
+func (e *Engine) showField(name string) engine.Handler {
 	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 		r, err := e.role(ctx, v["name"])
 		if err != nil || r == nil {
 			return nil, err
 		}
-		return &engine.Response{Data: map[string]any{field: r.shown()[field]}}, nil
+		shown := r.shown()
+		data := map[string]any{name: shown[name]}
+		old := strings.TrimPrefix(name, "token_")
+		if value, there := shown[old]; there {
+			data[old] = value
+		}
+		return &engine.Response{Data: data}, nil
 	}
 }
 
-func (e *Engine) setField(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
-	return nil, e.edit(ctx, v["name"], func(_ barrier.Writer, r *role) error { return r.update(f) })
-}
-
-// resetField sets a field back to its default.
-func (e *Engine) resetField(field string) engine.Handler {
-	blank := json.RawMessage(`""`)
-	switch field {
-	case "bind_secret_id":
-		blank = json.RawMessage("true")
-	case "token_policies", "secret_id_bound_cidrs", "token_bound_cidrs":
-		blank = json.RawMessage("[]")
-	case "secret_id_num_uses", "token_num_uses":
-		blank = json.RawMessage("0")
-	}
+func (e *Engine) setField(field field) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-		f := engine.Read(&engine.Request{Data: map[string]json.RawMessage{field: blank}})
+		f := engine.Read(req)
+		if !field.empty && !f.Has(field.name) && !f.Has(strings.TrimPrefix(field.name, "token_")) {
+			return nil, fault.New(fault.Invalid, "missing %s", field.name)
+		}
 		return nil, e.edit(ctx, v["name"], func(_ barrier.Writer, r *role) error { return r.update(f) })
 	}
 }
 
-var _ engine.Locker = (*Engine)(nil)
-
-// Locked implements engine.Locker.
-func (e *Engine) Locked(ctx context.Context) ([]string, error) { return e.lockout.Locked(ctx) }
-
-// Unlock implements engine.Locker.
-func (e *Engine) Unlock(ctx context.Context, account string) error {
-	return e.lockout.Unlock(ctx, account)
+// resetField sets a field back to its default; a role that is not there is fine.
+func (e *Engine) resetField(field field) engine.Handler {
+	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
+		f := engine.Read(&engine.Request{Data: map[string]json.RawMessage{field.name: field.blank}})
+		err := e.edit(ctx, v["name"], func(_ barrier.Writer, r *role) error { return r.update(f) })
+		if fault.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return nil, err
+	}
 }

@@ -48,6 +48,9 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	if !engine.InCIDRs(r.SecretCIDRs, req.Remote) || !engine.InCIDRs(r.Token.CIDRs, req.Remote) || !engine.InCIDRs(s.TokenCIDRs, req.Remote) {
 		return nil, fault.New(fault.Invalid, "source address %q is not authorized by CIDR restrictions on the role", req.Remote)
 	}
+	if err := e.lockout.Check(ctx, r.UUID); err != nil { // once more: many may have guessed at once
+		return nil, err
+	}
 	if err := e.lockout.Succeeded(ctx, r.UUID); err != nil {
 		return nil, err
 	}

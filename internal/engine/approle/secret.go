@@ -331,14 +331,7 @@ func (e *Engine) tidy(ctx context.Context, req *engine.Request, _ engine.Vars) (
 			return nil, err
 		}
 		if len(old) > 0 {
-			err = e.Space.Update(ctx, func(w barrier.Writer) error {
-				for _, entry := range old {
-					if err := w.Delete(ctx, entry.Path); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			err = e.Space.Update(ctx, func(w barrier.Writer) error { return engine.Sweep(ctx, w, old, req.Now) })
 		}
 		if err != nil || len(old) < tidyBatch {
 			return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully done."}}, err

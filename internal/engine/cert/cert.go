@@ -51,12 +51,10 @@ type config struct {
 	CacheSize int  `json:"cacheSize,omitempty"` // kept for clients that set it
 }
 
-const defaultCache = 100
-
 func (e *Engine) config(ctx context.Context) (config, error) {
 	c, err := engine.Look[config](ctx, e.Space, "config")
 	if err != nil || c == nil {
-		return config{CacheSize: defaultCache}, err
+		return config{}, err
 	}
 	return *c, nil
 }
@@ -83,7 +81,7 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
-	if c.CacheSize < 2 || c.CacheSize > 100_000 {
+	if f.Has("ocsp_cache_size") && (c.CacheSize < 2 || c.CacheSize > 100_000) {
 		return nil, fault.New(fault.Invalid, "invalid cache size, must be >= 2 and <= 100000")
 	}
 	return nil, e.Space.Update(ctx, func(w barrier.Writer) error {

@@ -363,7 +363,7 @@ func TestRenewal(t *testing.T) {
 
 func TestConfigAndEntries(t *testing.T) {
 	w := newWorld(t, nil)
-	if got := w.Read("config"); !cmp.Equal(got, m{"disable_binding": false, "enable_identity_alias_metadata": false, "ocsp_cache_size": 100.0}) {
+	if got := w.Read("config"); !cmp.Equal(got, m{"disable_binding": false, "enable_identity_alias_metadata": false, "ocsp_cache_size": 0.0}) {
 		t.Errorf("config: %v", got)
 	}
 	server := issue(t, nil, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })

@@ -59,10 +59,8 @@ func (e *Engine) begin(ctx context.Context, fl *flow, now time.Time) (state stri
 		return "", err
 	}
 	return state, e.flows.Update(ctx, func(w barrier.Writer) error {
-		for _, entry := range old {
-			if err := w.Delete(ctx, entry.Path); err != nil {
-				return err
-			}
+		if err := engine.Sweep(ctx, w, old, now); err != nil {
+			return err
 		}
 		return fl.save(ctx, w, flowPath(state), now.Add(flowLife))
 	})

@@ -61,7 +61,8 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 	if err := engine.CheckURL(c.base()); err != nil {
 		return nil, err
 	}
-	for _, text := range c.Keys {
+	for i, text := range c.Keys {
+		c.Keys[i] = strings.TrimSpace(text)
 		if _, err := engine.PublicKey(text); err != nil {
 			return nil, err
 		}

@@ -169,17 +169,15 @@ func (e *Engine) setPassword(ctx context.Context, req *engine.Request, v engine.
 func (e *Engine) setPolicies(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	return nil, e.edit(ctx, v["name"], false, func(u *user) error {
-		for _, name := range []string{"policies", "token_policies"} {
-			if f.Has(name) {
-				u.Role.Policies = f.List(name)
-			}
-		}
-		return f.Err()
+		return u.Role.UpdatePolicies(f)
 	})
 }
 
 func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return nil, e.Remove(ctx, path(v["name"]))
+	if err := e.Remove(ctx, path(v["name"])); err != nil {
+		return nil, err
+	}
+	return nil, e.lockout.Succeeded(ctx, strings.ToLower(v["name"]))
 }
 
 // nobody is compared with where there is no such user, so that the time it takes
@@ -198,14 +196,11 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 		return nil, fault.New(fault.Invalid, "missing password")
 	}
 	u, err := engine.Look[user](ctx, e.Space, path(name))
-	if err == nil && u != nil {
-		err = e.lockout.Check(ctx, name)
-	}
 	if err != nil {
 		return nil, err
 	}
-	if err := e.compare(ctx, u, password); err != nil {
-		if u != nil && fault.Is(err, fault.Invalid) {
+	if err := e.compare(ctx, u, name, password); err != nil {
+		if fault.Is(err, fault.Invalid) {
 			if counted := e.lockout.Failed(ctx, name); counted != nil {
 				return nil, counted
 			}
@@ -239,13 +234,16 @@ func (e *Engine) Renew(ctx context.Context, _ *engine.Request, was *auth.Info) (
 }
 
 // compare is errLogin where the password is not the user's; it takes as long where
-// there is no user.
-func (e *Engine) compare(ctx context.Context, u *user, password string) error {
+// there is no user. Nobody can be locked as well: that tells nothing of who there is.
+func (e *Engine) compare(ctx context.Context, u *user, name, password string) error {
 	done, err := e.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if err := e.lockout.Check(ctx, name); err != nil { // now: many may have waited together
+		return err
+	}
 	hash := nobody
 	if u != nil {
 		hash = u.Hash
