@@ -125,8 +125,8 @@ func TestStatesAreUsedOnce(t *testing.T) {
 	}
 	q = p.browse(w.begin(nil)["auth_url"].(string))
 	w.Later = 5*time.Minute + time.Second
-	if _, err := w.come(w.Engine, q, nil); err == nil {
-		t.Error("a state after its time")
+	if _, err := w.come(w.Engine, q, nil); err == nil || !strings.Contains(err.Error(), "Expired or missing") {
+		t.Errorf("a state after its time: %v", err)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestRedirects(t *testing.T) {
 
 // TestWrongIDTokens: what a provider, or somebody in between, may get wrong.
 func TestWrongIDTokens(t *testing.T) {
-	w, p := people(t, nil, m{"max_age": "1m", "bound_claims": m{"team": "a"}, "bound_audiences": client})
+	w, p := people(t, nil, m{"max_age": "1m", "bound_claims": m{"team": "a"}})
 	good := func(c m) { c["auth_time"], c["team"] = time.Now().Unix(), "a" }
 	for name, spoil := range map[string]func(m){
 		"":                      func(m) {},
@@ -193,6 +193,12 @@ func TestWrongIDTokens(t *testing.T) {
 			t.Errorf("%q: %v %v", name, resp, err)
 		}
 	}
+	w.OK("role/staff", m{"bound_audiences": "others"})
+	p.spoil = good
+	if _, err := w.come(w.Engine, p.browse(w.begin(nil)["auth_url"].(string)), nil); !fault.Is(err, fault.Invalid) {
+		t.Errorf("not for the audience of the role: %v", err)
+	}
+	w.OK("role/staff", m{"bound_audiences": "others," + client})
 	// Userinfo of somebody else is not looked at.
 	p.spoil = func(c m) { good(c); delete(c, "email") }
 	p.info = m{"sub": "bob", "email": "bob@example.org"}
