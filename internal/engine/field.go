@@ -129,6 +129,35 @@ func (f *Fields) Map(name string) map[string]string {
 	return texts
 }
 
+// Pairs is a field as a map of texts: an object, or a list of texts like "key=value",
+// which is all a command line can send.
+func (f *Fields) Pairs(name string) map[string]string {
+	if raw := strings.TrimSpace(string(f.data[name])); !f.Has(name) || strings.HasPrefix(raw, "{") {
+		return f.Map(name)
+	}
+	pairs := map[string]string{}
+	for _, text := range f.List(name) {
+		key, value, found := strings.Cut(text, "=")
+		if key = strings.TrimSpace(key); !found || key == "" {
+			f.fail(name, `an object with texts, or a list like "key=value"`)
+			return nil
+		}
+		pairs[key] = strings.TrimSpace(value)
+	}
+	return pairs
+}
+
+// Inner is a field as JSON: as it was sent or, where it is the text of a JSON object,
+// that object.
+func (f *Fields) Inner(name string) json.RawMessage {
+	raw := f.data[name]
+	var text string
+	if json.Unmarshal(raw, &text) == nil && strings.HasPrefix(strings.TrimSpace(text), "{") && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return raw
+}
+
 // Object is a field's own fields, empty where it is missing.
 func (f *Fields) Object(name string) *Fields {
 	inner := &Fields{}

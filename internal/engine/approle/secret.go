@@ -118,8 +118,9 @@ func (r *role) secret(f *engine.Fields, now time.Time) (*secret, error) {
 	if f.Has("ttl") {
 		s.TTL = f.Duration("ttl")
 	}
-	if text := f.Text("metadata"); text != "" {
-		if err := json.Unmarshal([]byte(text), &s.Meta); err != nil {
+	if f.Text("metadata") != "" {
+		inner := engine.Read(&engine.Request{Data: map[string]json.RawMessage{"metadata": f.Inner("metadata")}})
+		if s.Meta = inner.Pairs("metadata"); inner.Err() != nil {
 			return nil, fault.New(fault.Invalid, "metadata must be the text of a JSON object with texts")
 		}
 	}

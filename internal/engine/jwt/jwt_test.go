@@ -249,6 +249,7 @@ func TestRoles(t *testing.T) {
 		{m{"bound_claims": m{"a": m{}}}, "bound_claims"},
 		{m{"bound_claims": m{"a": []any{}}}, "bound_claims"},
 		{m{"bound_claims": m{"a": 1}, "bound_claims_type": "glob"}, "glob"},
+		{m{"claim_mappings": "a"}, "claim_mappings"},
 		{m{"claim_mappings": m{"a": "role"}}, "reserved"},
 		{m{"claim_mappings": m{"a": "x", "b": "x"}}, "multiple"},
 		{m{"callback_mode": "device"}, "callback_mode"},
@@ -259,6 +260,10 @@ func TestRoles(t *testing.T) {
 		w.Invalid("role/r", methodtest.With(good, c.change), c.word)
 	}
 	w.OK("role/R", methodtest.With(good, m{"expiration_leeway": -1, "max_age": "1m", "bound_claims": m{"n": json.Number("9007199254740993")}}))
+	w.OK("role/cli", methodtest.With(good, m{"claim_mappings": "a=x,/b/c=y", "bound_claims": `{"n":[1,"2"]}`})) // as a command line sends it
+	if got := w.Read("role/cli"); !cmp.Equal(got["claim_mappings"], any(m{"a": "x", "/b/c": "y"})) || !cmp.Equal(got["bound_claims"], any(m{"n": []any{1.0, "2"}})) {
+		t.Errorf("as a command line sends it: %v %v", got["claim_mappings"], got["bound_claims"])
+	}
 	shown := w.Read("role/r")
 	for name, want := range map[string]any{
 		"role_type": "jwt", "expiration_leeway": -1.0, "not_before_leeway": 0.0, "bound_subject": "", "bound_claims_type": "string",
@@ -271,7 +276,7 @@ func TestRoles(t *testing.T) {
 	}
 	keys, err := w.On(w.Engine, policy.List, "role/", nil)
 	w.Must(err)
-	if text, _ := json.Marshal(keys.Data); string(text) != `{"keys":["r"]}` {
+	if text, _ := json.Marshal(keys.Data); string(text) != `{"keys":["cli","r"]}` {
 		t.Errorf("list: %s", text)
 	}
 	_, err = w.On(w.Engine, policy.Delete, "role/r", nil)

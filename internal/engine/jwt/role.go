@@ -143,10 +143,10 @@ func (r *role) update(f *engine.Fields) error {
 	r.UserPointer = f.Bool("user_claim_json_pointer", r.UserPointer)
 	r.PollInterval = f.Int("poll_interval", r.PollInterval)
 	if f.Has("claim_mappings") {
-		r.Mappings = f.Map("claim_mappings")
+		r.Mappings = f.Pairs("claim_mappings")
 	}
 	if f.Has("bound_claims") {
-		r.Claims = f.Raw("bound_claims")
+		r.Claims = f.Inner("bound_claims")
 	}
 	if err := r.Token.Update(f); err != nil {
 		return err
