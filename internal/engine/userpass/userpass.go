@@ -200,11 +200,6 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, v engine.Vars) 
 		return nil, err
 	}
 	if err := e.compare(ctx, u, name, password); err != nil {
-		if fault.Is(err, fault.Invalid) {
-			if counted := e.lockout.Failed(ctx, name); counted != nil {
-				return nil, counted
-			}
-		}
 		return nil, err
 	}
 	if !engine.InCIDRs(u.Role.CIDRs, req.Remote) {
@@ -233,25 +228,30 @@ func (e *Engine) Renew(ctx context.Context, _ *engine.Request, was *auth.Info) (
 	return u.Role.Renews(e.Mount, was)
 }
 
-// compare is errLogin where the password is not the user's; it takes as long where
-// there is no user. Nobody can be locked as well: that tells nothing of who there is.
+// compare is errLogin where the password is not the user's, and counts that. It
+// takes as long where there is no user, and locks nobody as well: neither tells who
+// there is. It is counted before the next one's turn, so that many guesses at once
+// are few.
 func (e *Engine) compare(ctx context.Context, u *user, name, password string) error {
 	done, err := e.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := e.lockout.Check(ctx, name); err != nil { // now: many may have waited together
+	if err := e.lockout.Check(ctx, name); err != nil {
 		return err
 	}
 	hash := nobody
 	if u != nil {
 		hash = u.Hash
 	}
-	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || u == nil {
-		return errLogin()
+	if bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && u != nil && len(password) <= maxPassword {
+		return nil
 	}
-	return nil
+	if err := e.lockout.Failed(ctx, name); err != nil {
+		return err
+	}
+	return errLogin()
 }
 
 var _ engine.Locker = (*Engine)(nil)
