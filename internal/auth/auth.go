@@ -22,6 +22,8 @@ import (
 // Subject is who a request comes from.
 type Subject struct {
 	Accessor string            // names the token without being it
+	Owner    string            // accessor of the token that leases belong to; "": they end by time alone
+	Batch    bool              // the token is kept nowhere: it has no cubbyhole and no children
 	Display  string            // "token", "workload-payments", ...
 	Policies []string          // names, sorted: the token's own and those of its entity and groups
 	Identity *entity.Identity  // who is behind the token; nil: nobody is known
@@ -101,7 +103,7 @@ type NewToken struct {
 	Renewable   *bool             // nil: yes
 	Display     string            // "": "token"
 	Path        string            // where it is made; "": "auth/token/create"
-	Type        string            // "", "default" or "service"
+	Type        string            // "", "default", "service" or "batch"
 	NoParent    bool              // an orphan: not revoked with Parent
 	NoDefault   bool              // without the policy "default"
 	AnyPolicy   bool              // the caller has sudo: policies need not be within the parent's
@@ -124,6 +126,12 @@ type Terms struct {
 type Alias struct {
 	Name string            // never changes for one person or program: a user name, a role id, a subject
 	Meta map[string]string // what the method knows of them; policy templates can use it
+}
+
+// Refused reports whether the token is not accepted though it has not ended: its
+// entity is disabled or gone.
+func (i *Info) Refused() bool {
+	return i.EntityID != "" && (i.Identity == nil || i.Identity.Entity.Disabled)
 }
 
 // All are the names of the token's policies and those of its entity and groups,

@@ -54,15 +54,14 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
-	token, err := t.newID(n.ID)
-	if err != nil {
-		return nil, err
+	token := ""
+	if n.Type != typeBatch {
+		var err error
+		if token, err = t.newID(n.ID); err != nil {
+			return nil, err
+		}
 	}
 	accessor, err := randomText(t.o.Random, accessorChars)
-	if err != nil {
-		return nil, err
-	}
-	key, err := t.keyOf(token)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +69,7 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 	err = t.o.Store.Update(ctx, func(tx store.Tx) error {
 		w := t.o.Space.In(tx)
 		rec := n.record()
-		rec.key, rec.Accessor = key, accessor
-		if rec.NumUses == 0 && n.ID == "" {
-			rec.Proof = proofOf(token)
-		}
+		rec.Accessor = accessor
 		warnings, err := t.place(ctx, w, rec, n)
 		if err != nil {
 			return err
@@ -81,17 +77,41 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 		if err := t.login(ctx, tx, rec, n); err != nil {
 			return err
 		}
-		if err := t.insert(ctx, tx, w, rec); err != nil {
-			return err
+		granted, err = t.issue(ctx, tx, rec, token)
+		if err == nil {
+			granted.Warnings = warnings
 		}
-		granted = rec.granted(rec.Issued)
-		granted.Token, granted.Warnings = token, warnings
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return granted, t.showIdentity(ctx, granted)
+}
+
+// issue keeps a new record under its token, or makes it one itself where there is
+// none.
+func (t *Tokens) issue(ctx context.Context, tx store.Tx, rec *record, token string) (granted *Granted, err error) {
+	if token == "" {
+		if token, err = t.sealBatch(rec); err != nil {
+			return nil, err
+		}
+		granted = rec.granted(rec.Issued)
+		granted.Token, granted.Type, granted.Accessor = token, typeBatch, ""
+		return granted, nil
+	}
+	if rec.key, err = t.keyOf(token); err != nil {
+		return nil, err
+	}
+	if rec.NumUses == 0 && strings.HasPrefix(token, Prefix) {
+		rec.Proof = proofOf(token)
+	}
+	if err := t.insert(ctx, tx, t.o.Space.In(tx), rec); err != nil {
+		return nil, err
+	}
+	granted = rec.granted(rec.Issued)
+	granted.Token = token
+	return granted, nil
 }
 
 // login finds or makes the entity of who logs in.
@@ -125,14 +145,14 @@ func (n *NewToken) check() error {
 		return fault.New(fault.Invalid, "ttl, explicit_max_ttl and period must not be negative")
 	case n.NumUses < 0:
 		return fault.New(fault.Invalid, "num_uses must not be negative")
-	case n.Type == "batch":
-		return fault.New(fault.Unsupported, "batch tokens are not offered").WithHint("leave out the type, or ask for \"service\"")
-	case n.Type != "" && n.Type != "service" && n.Type != "default":
+	case n.Type != "" && n.Type != typeService && n.Type != "default" && n.Type != typeBatch:
 		return fault.New(fault.Invalid, "unknown token type %q", n.Type)
 	case size > maxMeta || len(n.Policies) > maxPolicies || len(n.Display) > maxTokenLen:
 		return fault.New(fault.TooLarge, "the token's metadata, policies or display name are too large")
+	case n.Parent != nil && n.Parent.Batch:
+		return fault.New(fault.Invalid, "batch tokens cannot create more tokens")
 	}
-	return nil
+	return n.checkBatch()
 }
 
 // newID returns the chosen id, or a random one.
@@ -141,8 +161,8 @@ func (t *Tokens) newID(id string) (string, error) {
 		s, err := randomText(t.o.Random, tokenChars)
 		return Prefix + s, err
 	}
-	if strings.HasPrefix(id, Prefix) {
-		return "", fault.New(fault.Invalid, "a chosen token id must not start with %q", Prefix)
+	if strings.HasPrefix(id, Prefix) || isBatch(id) {
+		return "", fault.New(fault.Invalid, "a chosen token id must not start with %q or %q", Prefix, BatchPrefix)
 	}
 	if len(id) > maxTokenLen || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", fault.New(fault.Invalid, "a chosen token id must be printable ASCII without spaces")
@@ -176,6 +196,9 @@ func (t *Tokens) place(ctx context.Context, r barrier.Reader, rec *record, n New
 		}
 		if !n.NoParent {
 			rec.Parent, rec.Depth, rec.EntityID = parent.key, parent.Depth+1, parent.EntityID
+		}
+		if !n.NoParent && len(rec.CIDRs) == 0 { // what binds the parent binds its children
+			rec.CIDRs = parent.CIDRs
 		}
 		if n.EntityID != "" {
 			rec.EntityID = n.EntityID
@@ -333,7 +356,7 @@ func (t *Tokens) writeProof(ctx context.Context, tx store.Tx, rec *record) error
 func (r *record) granted(now time.Time) *Granted {
 	g := &Granted{
 		Accessor: r.Accessor, Policies: r.Policies, Meta: r.Meta, Renewable: r.Renewable, Orphan: r.Parent == "",
-		NumUses: r.NumUses, Type: "service", EntityID: r.EntityID,
+		NumUses: r.NumUses, Type: typeService, EntityID: r.EntityID,
 	}
 	if !r.Expires.IsZero() {
 		g.TTL = r.Expires.Sub(now)
@@ -351,6 +374,9 @@ type Renewal struct {
 // what it was made with), never past its limits. fault.Invalid where it is not
 // renewable.
 func (t *Tokens) Renew(ctx context.Context, token string, asked Renewal) (*Granted, error) {
+	if isBatch(token) {
+		return nil, errBatch("renewed")
+	}
 	key, err := t.keyOf(token)
 	if err != nil {
 		return nil, err

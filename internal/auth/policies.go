@@ -22,8 +22,9 @@ import (
 // are worked out by Policies.Resolver: "workload/payments".
 const ComputedPrefix = "workload/"
 
-// maxSets bounds the compiled sets kept; when it is reached all are dropped.
-const maxSets = 1000
+// maxSets bounds the compiled sets kept, of names and of those with templates
+// filled in each; when it is reached all are dropped.
+const maxSets = 4000
 
 // Policies keeps the named policies and compiles them for subjects.
 //
@@ -42,16 +43,19 @@ type Policies struct {
 	mu   sync.Mutex
 	gen  uint64 // counts writes by this process
 	sets map[string]compiledSet
+	mine map[string]compiledSet // with templates filled in, by names and values
 }
 
 type compiledSet struct {
-	version string
-	set     policy.Set
+	version   string
+	set       policy.Set       // for whom nothing is known
+	policies  []*policy.Policy // where there are templates
+	templates []string         // the values they ask for
 }
 
 // NewPolicies returns the policies of a space of their own.
 func NewPolicies(space barrier.Space) *Policies {
-	return &Policies{space: space, sets: map[string]compiledSet{}}
+	return &Policies{space: space, sets: map[string]compiledSet{}, mine: map[string]compiledSet{}}
 }
 
 const versionPath = "version"
@@ -174,6 +178,7 @@ func (p *Policies) change(ctx context.Context, fn func(barrier.Writer) error) er
 	p.mu.Lock()
 	p.gen++
 	clear(p.sets)
+	clear(p.mine)
 	p.mu.Unlock()
 	return err
 }
@@ -207,22 +212,60 @@ func (p *Policies) List(ctx context.Context) ([]string, error) {
 
 // Set compiles the policies of a subject, for who is behind it (nil: nobody).
 // Names without a policy give nothing.
-func (p *Policies) Set(ctx context.Context, names []string, _ *entity.Identity) (policy.Set, error) {
+func (p *Policies) Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error) {
 	if slices.Contains(names, policy.RootName) {
 		return policy.NewSet(&policy.Policy{Name: policy.RootName}), nil
 	}
+	key, c, err := p.compiled(ctx, names)
+	if err != nil || who == nil || len(c.templates) == 0 {
+		return c.set, err
+	}
+	return p.filled(key, c, who), nil
+}
+
+// filled is a set with templates for somebody. It is kept by exactly the values
+// that were put in, so that nobody is ever given a set made of another's.
+func (p *Policies) filled(key string, c compiledSet, who *entity.Identity) policy.Set {
+	var b strings.Builder
+	b.WriteString(key)
+	for _, name := range c.templates {
+		b.WriteByte(0)
+		if value, ok := who.Value(name); ok {
+			b.WriteString(strconv.Itoa(len(value)))
+			b.WriteByte(':')
+			b.WriteString(value)
+		}
+	}
+	key = b.String()
+	p.mu.Lock()
+	have, ok := p.mine[key]
+	p.mu.Unlock()
+	if ok && have.version == c.version {
+		return have.set
+	}
+	filled := make([]*policy.Policy, len(c.policies))
+	for i, one := range c.policies {
+		filled[i] = one.Fill(who.Value)
+	}
+	set := policy.NewSet(filled...)
+	p.keep(p.mine, key, compiledSet{version: c.version, set: set})
+	return set
+}
+
+// compiled are the named policies as they are now, and what to remember them by.
+func (p *Policies) compiled(ctx context.Context, names []string) (string, compiledSet, error) {
 	key, computed, err := p.resolve(ctx, names)
 	if err != nil {
-		return policy.Set{}, err
+		return "", compiledSet{}, err
 	}
 	p.mu.Lock()
 	version := "local-" + strconv.FormatUint(p.gen, 10)
 	have, ok := p.sets[key]
 	p.mu.Unlock()
 	if p.Exclusive && ok && have.version == version {
-		return have.set, nil
+		return key, have, nil
 	}
-	var set policy.Set
+	var made compiledSet
 	err = p.space.View(ctx, func(r barrier.Reader) error {
 		if !p.Exclusive {
 			v, err := readVersion(ctx, r)
@@ -230,27 +273,28 @@ func (p *Policies) Set(ctx context.Context, names []string, _ *entity.Identity) 
 				return err
 			}
 			if version = "stored-" + v; ok && have.version == version {
-				set = have.set
+				made = have
 				return nil
 			}
 		}
-		set, err = compile(ctx, r, names, computed)
+		made, err = compile(ctx, r, names, computed)
+		made.version = version
 		return err
 	})
 	if err != nil {
-		return policy.Set{}, err
+		return "", compiledSet{}, err
 	}
-	p.keep(key, compiledSet{version: version, set: set})
-	return set, nil
+	p.keep(p.sets, key, made)
+	return key, made, nil
 }
 
-func (p *Policies) keep(key string, c compiledSet) {
+func (p *Policies) keep(sets map[string]compiledSet, key string, c compiledSet) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.sets) >= maxSets {
-		clear(p.sets)
+	if len(sets) >= maxSets {
+		clear(sets)
 	}
-	p.sets[key] = c
+	sets[key] = c
 }
 
 // resolve asks for the computed texts and returns what to remember a set by:
@@ -281,14 +325,15 @@ func (p *Policies) resolve(ctx context.Context, names []string) (key string, tex
 	return key, texts, nil
 }
 
-func compile(ctx context.Context, r barrier.Reader, names []string, computed map[string]string) (policy.Set, error) {
+func compile(ctx context.Context, r barrier.Reader, names []string, computed map[string]string) (compiledSet, error) {
+	var c compiledSet
 	var parsed []*policy.Policy
 	for _, name := range names {
 		text, ok := computed[name]
 		if !ok {
 			var err error
 			if text, ok, err = read(ctx, r, name); err != nil {
-				return policy.Set{}, err
+				return c, err
 			}
 		}
 		if !ok {
@@ -296,9 +341,15 @@ func compile(ctx context.Context, r barrier.Reader, names []string, computed map
 		}
 		one, err := policy.Parse(name, text)
 		if err != nil {
-			return policy.Set{}, err
+			return c, err
 		}
 		parsed = append(parsed, one)
+		c.templates = append(c.templates, one.Templates()...)
 	}
-	return policy.NewSet(parsed...), nil
+	if len(c.templates) > 0 {
+		slices.Sort(c.templates)
+		c.policies, c.templates = parsed, slices.Compact(c.templates)
+	}
+	c.set = policy.NewSet(parsed...)
+	return c, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/google/go-cmp/cmp"
@@ -103,5 +104,55 @@ func TestBuiltinPolicies(t *testing.T) {
 	}
 	if _, err := p.Get(t.Context(), "none"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown: %v", err)
+	}
+}
+
+// TestTemplates: a template stands for who asks, each time anew; where there is no
+// such value, or it would be a wildcard, nothing matches.
+func TestTemplates(t *testing.T) {
+	w := newWorld(t)
+	p := auth.NewPolicies(w.b.Space().Sub("policy"))
+	w.must(p.Put(t.Context(), "own", `path "kv/{{identity.entity.name}}/*" { capabilities = ["read"] }
+path "team/{{identity.entity.metadata.team}}/+/x" { capabilities = ["read"] }
+path "kv/shared" { capabilities = ["read"] }`))
+	who := func(name, team string) *entity.Identity {
+		return &entity.Identity{Entity: &entity.Entity{Name: name, Meta: map[string]string{"team": team}}}
+	}
+	may := func(who *entity.Identity, path string) bool {
+		t.Helper()
+		s, err := p.Set(t.Context(), []string{"own"}, who)
+		w.must(err)
+		return s.Decide(policy.Query{Path: path, Need: policy.Read}).Allowed
+	}
+	for range 2 { // the second time from memory
+		for _, c := range []struct {
+			who  *entity.Identity
+			path string
+			want bool
+		}{
+			{who("bob", "a"), "kv/bob/x", true},
+			{who("eve", "a"), "kv/bob/x", false},
+			{who("eve", "a"), "kv/eve/x", true},
+			{who("bob", "a"), "team/a/b/x", true},
+			{who("bob", "b"), "team/a/b/x", false},
+			{who("bob", ""), "team//b/x", false},
+			{nil, "kv/bob/x", false},
+			{nil, "kv//x", false},
+			{nil, "kv/{{identity.entity.name}}/x", false},
+			{nil, "kv/shared", true},
+			{who("+", "a"), "kv/bob/x", false},
+			{who("*", "a"), "kv/bob/x", false},
+			{who("b*", "a"), "kv/bob/x", false},
+			{who("x/+", "a"), "kv/x/bob/x", false},
+			{who("a+b", "a"), "kv/a+b/x", true},
+		} {
+			if got := may(c.who, c.path); got != c.want {
+				t.Errorf("%+v on %s: %t", c.who, c.path, got)
+			}
+		}
+	}
+	w.must(p.Put(t.Context(), "own", `path "kv/{{identity.entity.name}}/y" { capabilities = ["read"] }`))
+	if may(who("bob", "a"), "kv/bob/x") || !may(who("bob", "a"), "kv/bob/y") {
+		t.Error("the old text is still used")
 	}
 }

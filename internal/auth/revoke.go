@@ -23,6 +23,9 @@ const (
 // Revoke ends a token and all that descend from it. When it has returned no
 // node accepts any of them. A token that is not there is revoked already.
 func (t *Tokens) Revoke(ctx context.Context, token string) error {
+	if isBatch(token) {
+		return errBatch("revoked")
+	}
 	key, err := t.keyOf(token)
 	if err != nil {
 		return err
@@ -49,6 +52,9 @@ func (t *Tokens) RevokeAccessor(ctx context.Context, accessor string) error {
 
 // RevokeOrphan ends a token, and only it: its children become orphans.
 func (t *Tokens) RevokeOrphan(ctx context.Context, token string) error {
+	if isBatch(token) {
+		return errBatch("revoked")
+	}
 	key, err := t.keyOf(token)
 	if err != nil {
 		return err
@@ -113,8 +119,15 @@ func (t *Tokens) RevokeInstance(ctx context.Context, instanceID string) (int, er
 // descendants, and returns how many they were, not counting these. It goes token
 // by token; cut short, it is simply called again.
 func (t *Tokens) RevokeOrigin(ctx context.Context, uuid string) (int, error) {
+	// Batch tokens cannot be found: they look for this note.
+	err := t.o.Space.Update(ctx, func(w barrier.Writer) error {
+		return w.Put(ctx, barrier.Entry{Path: endedPath(uuid), Value: []byte("1")})
+	})
+	if err != nil {
+		return 0, err
+	}
 	var entries []barrier.Entry
-	err := t.o.Space.View(ctx, func(r barrier.Reader) (err error) {
+	err = t.o.Space.View(ctx, func(r barrier.Reader) (err error) {
 		entries, err = r.InGroup(ctx, originOf(uuid))
 		return err
 	})

@@ -120,6 +120,7 @@ type record struct {
 	Origin      string            `json:"origin,omitempty"`
 	EntityID    string            `json:"entity_id,omitempty"`
 	Private     map[string]string `json:"private,omitempty"`
+	Type        string            `json:"type,omitempty"`  // typeBatch; else it is kept
 	Proof       []byte            `json:"proof,omitempty"` // key of the row in token_proof
 
 	key string // name of the record: HMAC of the token
@@ -134,6 +135,7 @@ func instanceDir(id string) string  { return "instance/" + hex.EncodeToString([]
 func instancePath(r *record) string { return instanceDir(r.Instance) + "/" + r.Accessor }
 func childrenOf(key string) string  { return "children/" + key }
 func originOf(uuid string) string   { return "origin/" + uuid }
+func endedPath(uuid string) string  { return "ended/" + uuid }
 func (r *record) root() bool        { return slices.Contains(r.Policies, policy.RootName) }
 func (r *record) live(now time.Time) bool {
 	return !r.Spent && !r.Closing && (r.Expires.IsZero() || now.Before(r.Expires))
@@ -222,6 +224,9 @@ func accepted(ctx context.Context, r barrier.Reader, rec *record, now time.Time)
 // Subject recognises a token. Everything that is not accepted is fault.Denied
 // with the same text. A use-limited token loses one use, durably.
 func (t *Tokens) Subject(ctx context.Context, token string) (*Subject, error) {
+	if isBatch(token) {
+		return t.batchSubject(ctx, token)
+	}
 	key, err := t.keyOf(token)
 	if err != nil {
 		return nil, err
@@ -301,13 +306,16 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 
 func (r *record) subject(who *entity.Identity) *Subject {
 	return &Subject{
-		Accessor: r.Accessor, Display: r.Display, Policies: joined(r.Policies, who), Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
+		Accessor: r.Accessor, Owner: r.Accessor, Display: r.Display, Policies: joined(r.Policies, who), Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
 	}
 }
 
 // Info looks a token up without using it; fault.Denied where it is not accepted.
 func (t *Tokens) Info(ctx context.Context, token string) (*Info, error) {
+	if isBatch(token) {
+		return t.batchInfo(ctx, token)
+	}
 	key, err := t.keyOf(token)
 	if err != nil {
 		return nil, err
@@ -348,7 +356,7 @@ func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barri
 func (r *record) info(now time.Time) *Info {
 	i := &Info{
 		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
-		Type: "service", NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
+		Type: typeService, NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
 		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs, EntityID: r.EntityID,
 		Origin: r.Origin, Private: maps.Clone(r.Private),
 	}

@@ -115,7 +115,7 @@ func TestTokenIsRecognised(t *testing.T) {
 		t.Errorf("root: %+v", r)
 	}
 	g := w.create(auth.NewToken{Parent: w.subject(r.Token), Policies: []string{"App", "app", "b"}, TTL: time.Minute, Display: "x", Meta: map[string]string{"a": "b"}})
-	want := &auth.Subject{Accessor: g.Accessor, Display: "x", Policies: []string{"app", "b", "default"}, Meta: map[string]string{"a": "b"}, Path: "auth/token/create"}
+	want := &auth.Subject{Accessor: g.Accessor, Owner: g.Accessor, Display: "x", Policies: []string{"app", "b", "default"}, Meta: map[string]string{"a": "b"}, Path: "auth/token/create"}
 	got := w.subject(g.Token)
 	if left := got.Expires.Sub(w.st.Now()); left <= 0 || left > time.Minute {
 		t.Errorf("expires in %v", left)
@@ -263,7 +263,10 @@ func TestChildrenStayWithinTheParent(t *testing.T) {
 		"root, sudo":         {auth.NewToken{Policies: []string{"ROOT"}, AnyPolicy: true}, nil},
 		"wrapping":           {auth.NewToken{Policies: []string{"response-wrapping"}, AnyPolicy: true}, nil},
 		"orphan outside":     {auth.NewToken{Policies: []string{"c"}, NoParent: true}, nil},
-		"batch":              {auth.NewToken{Type: "batch"}, nil},
+		"batch":              {auth.NewToken{Type: "batch"}, []string{"a", "b", "default"}},
+		"batch with uses":    {auth.NewToken{Type: "batch", NumUses: 1}, nil},
+		"batch with period":  {auth.NewToken{Type: "batch", Period: 1}, nil},
+		"batch with id":      {auth.NewToken{Type: "batch", ID: "x"}, nil},
 		"id with a space":    {auth.NewToken{ID: "a b"}, nil},
 		"id like a real one": {auth.NewToken{ID: "gks.mine"}, nil},
 		"id in use":          {auth.NewToken{ID: "mine"}, nil},

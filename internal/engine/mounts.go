@@ -114,9 +114,12 @@ func NewMounts(space barrier.Space, kinds map[string]Kind, exclusive bool) *Moun
 // Fix adds a mount that is always there. Only for the wiring, before the first
 // request. The accessor is the same on every node.
 func (m *Mounts) Fix(path, kind, description string, e Engine) {
-	mount := Mount{Path: path, Kind: kind, Description: description, UUID: "fixed-" + kind, Accessor: kind + "_fixed"}
+	mount := Mount{Path: path, Kind: kind, Description: description, UUID: "fixed-" + kind, Accessor: FixedAccessor(kind)}
 	m.fixed[path] = &Slot{Mount: mount, Engine: e, Special: e.Special(), Fixed: true}
 }
+
+// FixedAccessor is the accessor of the fixed mount of a kind.
+func FixedAccessor(kind string) string { return kind + "_fixed" }
 
 // Resolve finds the mount that serves a path, and the path below it. Where
 // there is none the slot is nil. While sealed, only fixed mounts are found; any

@@ -63,10 +63,10 @@ type Group struct {
 	Kind     string            `json:"kind"` // Internal or External
 	Meta     map[string]string `json:"meta,omitempty"`
 	Policies []string          `json:"policies,omitempty"`
-	Entities []string          `json:"entities,omitempty"` // ids of members, sorted
-	Groups   []string          `json:"groups,omitempty"`   // ids of member groups, sorted
-	Parents  []string          `json:"parents,omitempty"`  // ids of groups this one is a member of
-	Alias    *Alias            `json:"alias,omitempty"`    // of an external group
+	Entities []string          `json:"-"`                 // ids of members, sorted; kept apart, as they may be many
+	Groups   []string          `json:"groups,omitempty"`  // ids of member groups, sorted
+	Parents  []string          `json:"parents,omitempty"` // ids of groups this one is a member of
+	Alias    *Alias            `json:"alias,omitempty"`   // of an external group
 	Created  time.Time         `json:"created"`
 	Updated  time.Time         `json:"updated"`
 }
@@ -95,6 +95,7 @@ func aliasName(mount, name string) string {
 }
 func groupPath(id string) string   { return groupDir + "/" + id }
 func groupName(name string) string { return "group-name/" + folded(name) }
+func memberPath(id string) string  { return "group-member/" + id }
 func galiasPath(id string) string  { return galiasDir + "/" + id }
 func galiasName(mount, name string) string {
 	return "group-alias-name/" + mount + "/" + folded(name)
@@ -102,9 +103,17 @@ func galiasName(mount, name string) string {
 func mergedPath(id string) string { return "merged/" + id }
 
 // folded is a name as it is compared: the same for all ways to write it large or
-// small, and of one length however long it is.
+// small, and of one length however long it is. Only ASCII is folded: Unicode has
+// other letters that become "k" or "s", and who has one in their name is not who
+// has not.
 func folded(name string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(name)))
+	lower := []byte(name)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	sum := sha256.Sum256(lower)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -112,6 +121,9 @@ func folded(name string) string {
 func plainID(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") == ""
 }
+
+// Random is a name nobody can guess.
+func Random() string { return newID() }
 
 // newID is a random UUID (RFC 9562, version 4).
 func newID() string {
@@ -146,7 +158,23 @@ func loadEntity(ctx context.Context, r barrier.Reader, id string) (*Entity, erro
 	return barrier.Decoded(ctx, r, entityPath(to), decode[Entity])
 }
 
+// loadGroup reads a group with its members.
 func loadGroup(ctx context.Context, r barrier.Reader, id string) (*Group, error) {
+	head, err := loadHead(ctx, r, id)
+	if err != nil || head == nil {
+		return nil, err
+	}
+	members, err := barrier.Decoded(ctx, r, memberPath(id), decode[[]string])
+	if err != nil || members == nil {
+		return head, err
+	}
+	g := *head
+	g.Entities = *members
+	return &g, nil
+}
+
+// loadHead reads a group without its members: what each request of a member needs.
+func loadHead(ctx context.Context, r barrier.Reader, id string) (*Group, error) {
 	if !plainID(id) {
 		return nil, nil
 	}
@@ -186,5 +214,8 @@ func saveEntity(ctx context.Context, w barrier.Writer, e *Entity) error {
 }
 
 func saveGroup(ctx context.Context, w barrier.Writer, g *Group) error {
+	if err := save(ctx, w, memberPath(g.ID), g.Entities); err != nil {
+		return err
+	}
 	return save(ctx, w, groupPath(g.ID), g)
 }

@@ -66,7 +66,7 @@ func behind(ctx context.Context, w barrier.Writer, l Login, now time.Time) (*Ent
 // insertEntity writes an entity with everything that leads to it.
 func insertEntity(ctx context.Context, w barrier.Writer, e *Entity) error {
 	for i := range e.Aliases {
-		if err := index(ctx, w, e.ID, &e.Aliases[i]); err != nil {
+		if err := lead(ctx, w, e.ID, &e.Aliases[i]); err != nil {
 			return err
 		}
 	}
@@ -76,8 +76,8 @@ func insertEntity(ctx context.Context, w barrier.Writer, e *Entity) error {
 	return saveEntity(ctx, w, e)
 }
 
-// index writes what leads from an alias to its entity.
-func index(ctx context.Context, w barrier.Writer, id string, a *Alias) error {
+// lead writes what leads from an alias to its entity.
+func lead(ctx context.Context, w barrier.Writer, id string, a *Alias) error {
 	if err := put(ctx, w, aliasPath(a.ID), id); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // Identity is an entity with all groups it is in, also by way of other groups.
-// It is shared: nobody may change it.
+// It is shared: nobody may change it. The groups come without their members.
 type Identity struct {
 	Entity   *Entity
 	Groups   []*Group
@@ -65,7 +65,7 @@ func above(ctx context.Context, r barrier.Reader, ids []string) ([]*Group, error
 			continue
 		}
 		seen[id] = true
-		g, err := loadGroup(ctx, r, id)
+		g, err := loadHead(ctx, r, id)
 		if err != nil {
 			return nil, err
 		}

@@ -338,7 +338,7 @@ func (g *Gate) takeBack(ctx context.Context, w *walk) {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	handed := w.answer != nil && !w.answer.Renewed
-	if handed && w.answer.Auth != nil {
+	if handed && w.answer.Auth != nil && w.answer.Auth.Accessor != "" { // a batch token nobody has seen is nobody's
 		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
 	}
 	if handed && w.answer.Secret != nil {

@@ -86,7 +86,7 @@ func forms() map[string][]string {
 		"Anthropic key":                 {"sk-ant-api03-" + m(93) + "AA", "sk-ant-admin01-" + m(90)},
 		"SendGrid key":                  {"SG." + m(22) + "." + m(43)},
 		"Vault or OpenBao token":        {"hvs." + m(24), "hvb." + m(120), "hvr." + m(90), "export VAULT_TOKEN=s." + m(24), "BAO_TOKEN: b." + m(100)},
-		"Goldkeep token":                {"gks." + m(32), "gkw." + m(32)},
+		"Goldkeep token":                {"gks." + m(32), "gkb." + m(32), "gkw." + m(32)},
 		"Terraform token":               {m(14) + ".atlasv1." + m(67)},
 		"DigitalOcean token":            {"dop_v1_" + h(64)},
 		"Shopify token":                 {"shpat_" + h(32)},

@@ -69,7 +69,7 @@ func known() []rule {
 	add(tokens("Anthropic key", `(`+b64url+`{80,})`, "sk-ant-api03-", "sk-ant-admin01-", "sk-ant-oat01-")...)
 	add(rule{detail: "SendGrid key", marks: followed("SG."), pattern: lazy(`\bSG\.(` + b64url + `{22}\.` + b64url + `{43})(?:[^A-Za-z0-9_-]|$)`), real: varied})
 	add(tokens("Vault or OpenBao token", `(`+b64url+`{24,})`, "hvs.", "hvb.", "hvr.")...)
-	add(tokens("Goldkeep token", `(`+b64url+`{20,})`, "gks.", "gkw.")...)
+	add(tokens("Goldkeep token", `(`+b64url+`{20,})`, "gks.", "gkb.", "gkw.")...)
 	add(rule{detail: "Terraform token", marks: []string{".atlasv1."}, pattern: lazy(`\b(` + b62 + `{14}\.atlasv1\.` + b64url + `{60,70})`), real: varied})
 	add(tokens("DigitalOcean token", `(`+hexes+`{64})\b`, "dop_v1_", "doo_v1_", "dor_v1_")...)
 	add(tokens("Shopify token", `([a-fA-F0-9]{32})\b`, "shpat_", "shpss_", "shpca_", "shppa_")...)

@@ -20,6 +20,10 @@ path "auth/token/revoke-self"       { capabilities = ["update"] }
 path "sys/capabilities-self"        { capabilities = ["update"] }
 path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
 
+# Who one is.
+path "identity/entity/id/{{identity.entity.id}}"     { capabilities = ["read"] }
+path "identity/entity/name/{{identity.entity.name}}" { capabilities = ["read"] }
+
 # Leases: whoever knows the whole id may look at it and renew it.
 path "sys/renew"                    { capabilities = ["update"] }
 path "sys/leases/renew"             { capabilities = ["update"] }

@@ -154,6 +154,9 @@ func plainText(raw json.RawMessage) (string, bool) {
 	return s, digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
+// Glob compares a text with one that may begin or end in "*".
+func Glob(glob, s string) bool { return globMatches(glob, s) }
+
 // globMatches compares with a value that may start or end in "*".
 func globMatches(glob, s string) bool {
 	tail, leading := strings.CutPrefix(glob, "*")

@@ -92,6 +92,11 @@ func readRule(f field) (Rule, error) {
 	if err := checkPattern(r.Path, f.line); err != nil {
 		return r, err
 	}
+	t, err := readTemplate(r.Path, f.line)
+	if err != nil {
+		return r, err
+	}
+	r.Templates = t.names
 	if f.val.kind != object {
 		return r, lineError(f.line, "path %q must have a block in braces", f.name)
 	}
@@ -115,9 +120,6 @@ func readRule(f field) (Rule, error) {
 func checkPattern(path string, line int) error {
 	if len(path) > maxPath {
 		return lineError(line, "a path is longer than %d bytes", maxPath)
-	}
-	if strings.Contains(path, "{{") {
-		return lineError(line, "path %q: templates are not supported yet", path)
 	}
 	if i := strings.IndexByte(path, '*'); i >= 0 && i != len(path)-1 {
 		return lineError(line, `path %q: "*" is only allowed at the end; for one segment write "+"`, path)

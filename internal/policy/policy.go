@@ -9,7 +9,8 @@
 // into a Set, and Set.Decide answers. The most specific path wins, not the union
 // of all that match: an exact path first, then by the rules at pattern.before.
 // "deny" beats every other capability of the same path, and the same path in
-// several policies is merged into one rule.
+// several policies is merged into one rule. A path may hold templates such as
+// "{{identity.entity.name}}"; Policy.Fill puts in who asks.
 package policy
 
 import (
@@ -81,6 +82,7 @@ type Rule struct {
 	Denied           map[string][]string // parameters that may not be sent, likewise
 	Required         []string            // parameters that must be sent
 	MinWrap, MaxWrap time.Duration       // bounds of the wrapping TTL; 0: none
+	Templates        []string            // what Path asks for, see Policy.Fill; none: it is meant as it is
 }
 
 // NormalName is how the name of a policy is stored and compared: in lower case.

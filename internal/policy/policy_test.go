@@ -197,7 +197,10 @@ func TestBadTextIsOneClearError(t *testing.T) {
 		`paths "a" {}`: `line 1: unknown key "paths"`,
 		`path "a/*/b" { capabilities = ["read"] }`:                                `"*" is only allowed at the end`,
 		`path "a/+*" { capabilities = ["read"] }`:                                 `"+*" is not allowed`,
-		`path "a/{{identity.entity.id}}" { capabilities = ["read"] }`:             "templates are not supported yet",
+		`path "a/{{identity.entity.id" { capabilities = ["read"] }`:               `a template must end in "}}"`,
+		`path "a/}}b" { capabilities = ["read"] }`:                                `"}}" without "{{"`,
+		`path "a/{{time.now}}" { capabilities = ["read"] }`:                       "templates start with",
+		`path "a/{{identity.token.id}}" { capabilities = ["read"] }`:              "templates start with",
 		`path "a" { capabilities = "read" }`:                                      "capabilities must be a list",
 		`path "a" { capabilities = [99999999999999999999] }`:                      "list of strings",
 		`path "a" { policy = "all" }`:                                             `policy must be "deny"`,
@@ -310,6 +313,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(`path "a" { policy = "write" min_wrapping_ttl = 5 }`)
 	f.Add("path \"a\" {\n capabilities = <<EOF\nx\nEOF\n}")
 	f.Add(`path "${a" {}`)
+	f.Add(`path "a/{{identity.entity.id}}/{{ identity.groups.names.x.id }}*" { capabilities = ["read"] }`)
+	f.Add(`path "{{identity.entity.aliases.userpass_1.metadata.k}}" { policy = "deny" }`)
+	f.Add(`path "a/{{identity.entity.{{id}}}}" {}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := policy.Parse("p", text)
 		if err != nil {
@@ -318,7 +324,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		s := policy.NewSet(p)
+		s := policy.NewSet(p.Fill(func(name string) (string, bool) { return name, true }))
 		for _, r := range p.Rules {
 			s.Decide(policy.Query{Path: r.Path, Need: policy.Read})
 		}

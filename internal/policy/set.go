@@ -54,6 +54,9 @@ func NewSet(policies ...*Policy) Set {
 		c.root = c.root || p.Name == RootName
 		for i := range p.Rules {
 			r := &p.Rules[i]
+			if len(r.Templates) > 0 { // nobody has filled it in: it matches nothing
+				continue
+			}
 			c.slot(r.Path, plus).merge(p.Name, r)
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cert"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
+	people "github.com/goldkeep/goldkeep/internal/engine/identity"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
@@ -188,6 +189,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
 	}, s.store.Exclusive())
 	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
+	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Space: space.Sub("identity-oidc")}))
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
 		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),

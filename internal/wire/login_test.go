@@ -16,12 +16,18 @@ type answer struct {
 	Errors []string       `json:"errors"`
 	Data   map[string]any `json:"data"`
 	Auth   struct {
-		Token    string            `json:"client_token"`
-		Policies []string          `json:"policies"`
-		Meta     map[string]string `json:"metadata"`
-		TTL      int               `json:"lease_duration"`
-		Orphan   bool              `json:"orphan"`
-		Uses     int               `json:"num_uses"`
+		Token     string            `json:"client_token"`
+		Policies  []string          `json:"policies"`
+		Own       []string          `json:"token_policies"`
+		Identity  []string          `json:"identity_policies"`
+		Entity    string            `json:"entity_id"`
+		Accessor  string            `json:"accessor"`
+		Type      string            `json:"token_type"`
+		Renewable bool              `json:"renewable"`
+		Meta      map[string]string `json:"metadata"`
+		TTL       int               `json:"lease_duration"`
+		Orphan    bool              `json:"orphan"`
+		Uses      int               `json:"num_uses"`
 	} `json:"auth"`
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cert"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
+	"github.com/goldkeep/goldkeep/internal/engine/identity"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
@@ -138,8 +139,9 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	drawers := space.Sub("cubbyhole")
 	leases := lease.New(lease.Options{Space: space.Sub("lease"), Undoers: map[string]lease.Undoer{"test": w}, Log: logger})
 	w.leases = leases
+	entities := entity.New(space.Sub("identity"))
 	tokens := auth.NewTokens(auth.TokensOptions{
-		Store: w.st, Space: space.Sub("token"), Keys: w.b, Entities: entity.New(space.Sub("identity")),
+		Store: w.st, Space: space.Sub("token"), Keys: w.b, Entities: entities,
 		OnRevoke: []auth.OnRevoke{
 			leases.OnRevoke,
 			func(ctx context.Context, tx store.Tx, accessor string) error {
@@ -160,6 +162,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
 	}))
+	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Space: space.Sub("identity-oidc")}))
 	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
 		Barrier: w.b, Keys: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
 		LegacyRekey: w.legacy, LegacyRoot: w.legacy,

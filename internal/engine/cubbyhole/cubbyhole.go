@@ -45,6 +45,9 @@ const maxKey = 900
 
 // Handle implements engine.Engine.
 func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
+	if req.Subject != nil && req.Subject.Batch {
+		return nil, fault.New(fault.Invalid, `cubbyhole operations are only supported by "service" type tokens`)
+	}
 	if req.Subject == nil || req.Subject.Accessor == "" {
 		return nil, fault.New(fault.Invalid, "cubbyhole operations are only supported by \"service\" type tokens")
 	}

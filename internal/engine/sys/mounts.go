@@ -205,7 +205,7 @@ func (e *Engine) holder(ctx context.Context, token string) (*policy.Set, error) 
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil || info.Refused() {
 		return nil, err
 	}
 	return e.set(ctx, info)

@@ -68,35 +68,37 @@ type Mounts interface {
 // New makes the engine.
 func New(o Options) *Engine {
 	e := &Engine{tokens: o.Tokens, policies: o.Policies, mounts: o.Mounts, space: o.Space}
-	e.routes = engine.Routes([]engine.Route{
-		{Path: "create", Ops: engine.Ops{Write: e.create}},
-		{Path: "create-orphan", Ops: engine.Ops{Write: e.createOrphan}},
-		{Path: "lookup-self", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookupSelf}},
-		{Path: "lookup", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookup}},
-		{Path: "lookup-accessor", Ops: engine.Ops{Write: e.lookupAccessor}},
-		{Path: "renew-self", Ops: engine.Ops{Write: e.renewSelf}},
-		{Path: "renew", Ops: engine.Ops{Write: e.renew}},
-		{Path: "renew-accessor", Ops: engine.Ops{Write: e.renewAccessor}},
-		{Path: "revoke-self", Ops: engine.Ops{Write: e.revokeSelf}},
-		{Path: "revoke", Ops: engine.Ops{Write: e.revoke}},
-		{Path: "revoke-accessor", Ops: engine.Ops{Write: e.revokeAccessor}},
-		{Path: "revoke-orphan", Ops: engine.Ops{Write: e.revokeOrphan}},
-		{Path: "accessors", Ops: engine.Ops{List: e.accessors}},
-		{Path: "tidy", Ops: engine.Ops{Write: e.tidy}},
-	})
+	e.routes = engine.Routes(append(e.roleRoutes(), []engine.Route{
+		{Path: "create", Help: "Make a token, a child of the one that asks.", Takes: fields, Ops: engine.Ops{Write: e.create}},
+		{Path: "create-orphan", Help: "Make a token without a parent.", Takes: fields, Ops: engine.Ops{Write: e.createOrphan}},
+		{Path: "lookup-self", Help: "What is known of the token that asks.", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookupSelf}},
+		{Path: "lookup", Help: "What is known of a token.", Takes: "token", Ops: engine.Ops{Read: e.lookupSelf, Write: e.lookup}},
+		{Path: "lookup-accessor", Help: "What is known of a token, by its accessor.", Takes: "accessor", Ops: engine.Ops{Write: e.lookupAccessor}},
+		{Path: "renew-self", Help: "Lengthen the life of the token that asks.", Takes: "increment:duration token", Ops: engine.Ops{Write: e.renewSelf}},
+		{Path: "renew", Help: "Lengthen the life of a token.", Takes: "token increment:duration", Ops: engine.Ops{Write: e.renew}},
+		{Path: "renew-accessor", Help: "Lengthen the life of a token, by its accessor.", Takes: "accessor increment:duration", Ops: engine.Ops{Write: e.renewAccessor}},
+		{Path: "revoke-self", Help: "End the token that asks.", Ops: engine.Ops{Write: e.revokeSelf}},
+		{Path: "revoke", Help: "End a token and all made with it.", Takes: "token", Ops: engine.Ops{Write: e.revoke}},
+		{Path: "revoke-accessor", Help: "End a token, by its accessor.", Takes: "accessor", Ops: engine.Ops{Write: e.revokeAccessor}},
+		{Path: "revoke-orphan", Help: "End a token alone; those made with it live on.", Takes: "token", Ops: engine.Ops{Write: e.revokeOrphan}},
+		{Path: "accessors", Help: "The accessors of all tokens.", Ops: engine.Ops{List: e.accessors}},
+		{Path: "tidy", Help: "Clear away tokens that have ended.", Ops: engine.Ops{Write: e.tidy}},
+	}...))
 	return e
 }
 
+// fields are what can be said of a token that is to be made, for Route.Takes.
+const fields = "id policies:list meta:map ttl:duration lease:duration explicit_max_ttl:duration period:duration num_uses:int renewable:bool" +
+	" display_name type no_parent:bool no_default_policy:bool entity_alias"
+
 // Special implements engine.Engine.
-func (*Engine) Special() engine.Special {
+func (e *Engine) Special() engine.Special {
 	return engine.Special{
-		Sudo: []string{"accessors", "accessors/", "create-orphan", "revoke-orphan"},
-		Pure: []string{"lookup-self", "lookup", "accessors/"},
+		Routes: e.routes.All(),
+		Sudo:   []string{"accessors", "accessors/", "create-orphan", "revoke-orphan"},
+		Pure:   []string{"lookup-self", "lookup", "accessors/", "roles", "roles/*"},
 	}
 }
-
-// Exists implements engine.Engine: every write is an update.
-func (*Engine) Exists(context.Context, string) (bool, error) { return true, nil }
 
 // Handle implements engine.Engine.
 func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
@@ -124,13 +126,14 @@ func (e *Engine) sudo(ctx context.Context, req *engine.Request) (bool, error) {
 	return slices.Contains(set.Capabilities(req.Mount+req.Path), policy.Sudo), err
 }
 
-func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo bool) (*engine.Response, error) {
+// asked reads what a token shall be like.
+func asked(req *engine.Request) (auth.NewToken, error) {
 	f := engine.Read(req)
 	n := auth.NewToken{
 		Parent: req.Subject, ID: f.Text("id"), Policies: f.List("policies"), Meta: f.Map("meta"),
 		TTL: f.Duration("ttl"), ExplicitMax: f.Duration("explicit_max_ttl"), Period: f.Duration("period"),
 		NumUses: f.Int("num_uses", 0), Display: "token", Path: req.Mount + req.Path, Type: f.Text("type"),
-		NoParent: orphan || f.Bool("no_parent", false), NoDefault: f.Bool("no_default_policy", false), AnyPolicy: sudo,
+		NoParent: f.Bool("no_parent", false), NoDefault: f.Bool("no_default_policy", false),
 	}
 	if name := f.Text("display_name"); name != "" {
 		n.Display = "token-" + name
@@ -142,12 +145,29 @@ func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo boo
 		renewable := f.Bool("renewable", true)
 		n.Renewable = &renewable
 	}
-	if f.Err() != nil {
-		return nil, f.Err()
+	return n, f.Err()
+}
+
+func errSudo() error {
+	return fault.New(fault.Invalid, "root or sudo privileges required to choose an id, to create an orphan or a periodic token")
+}
+
+func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo bool) (*engine.Response, error) {
+	n, err := asked(req)
+	if err != nil {
+		return nil, err
 	}
+	n.NoParent, n.AnyPolicy = n.NoParent || orphan, sudo
 	if !sudo && (n.ID != "" || n.NoParent || n.Period > 0) {
-		return nil, fault.New(fault.Invalid, "root or sudo privileges required to choose an id, to create an orphan or a periodic token")
+		return nil, errSudo()
 	}
+	if f := engine.Read(req); f.Has("entity_alias") {
+		return nil, fault.New(fault.Invalid, "'entity_alias' is only allowed in combination with token role")
+	}
+	return e.grant(ctx, n)
+}
+
+func (e *Engine) grant(ctx context.Context, n auth.NewToken) (*engine.Response, error) {
 	granted, err := e.tokens.Create(ctx, n)
 	if err != nil {
 		return nil, err
