@@ -58,8 +58,9 @@ func (p *Policies) About(ctx context.Context, name string) (about About, err err
 }
 
 // Parsed returns the named policies, for who is behind the subject, as Set
-// compiles them; names without a policy are left out.
-func (p *Policies) Parsed(ctx context.Context, names []string, _ *entity.Identity) ([]*policy.Policy, error) {
+// compiles them; names without a policy are left out. For nobody (nil) templates
+// stay as they were written.
+func (p *Policies) Parsed(ctx context.Context, names []string, who *entity.Identity) ([]*policy.Policy, error) {
 	var all []*policy.Policy
 	for _, name := range names {
 		if policy.NormalName(name) == policy.RootName {
@@ -76,6 +77,9 @@ func (p *Policies) Parsed(ctx context.Context, names []string, _ *entity.Identit
 		one, err := policy.Parse(name, text)
 		if err != nil {
 			return nil, err
+		}
+		if who != nil {
+			one = one.Fill(who.Value)
 		}
 		all = append(all, one)
 	}

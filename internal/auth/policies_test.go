@@ -156,3 +156,21 @@ path "kv/shared" { capabilities = ["read"] }`))
 		t.Error("the old text is still used")
 	}
 }
+
+// TestParsedIsWhatIsCompiled: what is explained of somebody's policies is what
+// decides.
+func TestParsedIsWhatIsCompiled(t *testing.T) {
+	w := newWorld(t)
+	p := auth.NewPolicies(w.b.Space().Sub("policy"))
+	w.must(p.Put(t.Context(), "own", `path "kv/{{identity.entity.name}}/*" { capabilities = ["read"] }`))
+	for _, who := range []*entity.Identity{nil, {Entity: &entity.Entity{Name: "bob"}}} {
+		parsed, err := p.Parsed(t.Context(), []string{"own"}, who)
+		w.must(err)
+		set, err := p.Set(t.Context(), []string{"own"}, who)
+		w.must(err)
+		q := policy.Query{Path: "kv/bob/x", Need: policy.Read}
+		if policy.NewSet(parsed...).Decide(q).Allowed != set.Decide(q).Allowed || set.Decide(q).Allowed != (who != nil) {
+			t.Errorf("%+v: explained otherwise than decided", who)
+		}
+	}
+}

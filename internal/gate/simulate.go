@@ -146,7 +146,7 @@ func (s *Simulation) rights(ctx context.Context, d recorded) (both, error) {
 	}
 	changed := slices.DeleteFunc(slices.Clone(now), func(p *policy.Policy) bool { return p.Name == s.changed.Name })
 	if slices.Contains(d.Held, s.changed.Name) {
-		changed = append(changed, s.changed)
+		changed = append(changed, s.changed.Fill(who.Value))
 	}
 	sets := both{before: policy.NewSet(now...), after: policy.NewSet(changed...)}
 	s.sets[key] = sets
