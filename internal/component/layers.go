@@ -20,7 +20,7 @@ type stored struct{ diffID, blob image.Digest }
 // not read again: its layer is not even opened. The rest is read side by side,
 // at most one layer for each processor. A layer that occurs twice is read once.
 func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known func(image.Layer) (*LayerReport, bool)) ([]*LayerReport, error) {
-	reports := make([]*LayerReport, len(img.Layers))
+	reports, under := make([]*LayerReport, len(img.Layers)), limitsOf(lim)
 	first := map[stored]int{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -31,7 +31,7 @@ func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known f
 		}
 		first[blob] = i
 		if known != nil {
-			if r, ok := known(layer); ok && r.Usable() {
+			if r, ok := known(layer); ok && r.Usable() && r.Limits == under {
 				reports[i] = r
 				continue
 			}
@@ -41,7 +41,7 @@ func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known f
 			if err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
-			reports[i] = r
+			r.Limits, reports[i] = under, r
 			return nil
 		})
 	}
@@ -52,4 +52,17 @@ func ReadLayers(ctx context.Context, img *image.Image, lim image.Limits, known f
 		reports[i] = reports[first[stored{layer.DiffID, layer.Digest}]]
 	}
 	return reports, nil
+}
+
+// limitsOf are the limits a layer's report depends on: read under others a layer may
+// be refused, or a file left out. The defaults are the zero value.
+func limitsOf(lim image.Limits) image.Limits {
+	part := func(l image.Limits) image.Limits {
+		l = l.WithDefaults()
+		return image.Limits{LayerBytes: l.LayerBytes, Ratio: l.Ratio, Entries: l.Entries, FileBytes: l.FileBytes}
+	}
+	if lim = part(lim); lim == part(image.Limits{}) {
+		return image.Limits{}
+	}
+	return lim
 }

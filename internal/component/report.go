@@ -30,6 +30,7 @@ type LayerReport struct {
 	Releases   map[string]map[string]string `json:"releases,omitempty"` // os-release files by path
 	Problems   []Problem                    `json:"problems,omitempty"`
 	Unread     bool                         `json:"unread,omitempty"` // the layer itself could not be opened
+	Limits     image.Limits                 `json:"limits,omitzero"`  // those it was read under; zero: the defaults
 	Blobs      []image.Digest               `json:"blobs,omitempty"`  // blobs that were unpacked and are this layer, the last known first
 }
 

@@ -203,6 +203,26 @@ func TestKnownLayersAreNotOpened(t *testing.T) {
 	}
 }
 
+// TestLimitsHoldForKnownLayers: a layer that was read under other limits is read again.
+func TestLimitsHoldForKnownLayers(t *testing.T) {
+	idx, cache := newIndex(t, "Debian", "PyPI"), scan.FileCache(filepath.Join(t.TempDir(), "layers"))
+	var base, app int
+	look := func(lim image.Limits) error {
+		d := deps(idx, cache)
+		d.Limits = lim
+		_, err := scan.Scan(t.Context(), sample(t, &base, &app), d)
+		return err
+	}
+	for i, lim := range []image.Limits{{}, {Entries: 300_000, Layers: 7}, {Entries: 299_999}, {Entries: 299_999}} {
+		if err := look(lim); err != nil || base+app != 2*(1+i/2) {
+			t.Errorf("limits %+v: %d layers read, %v", lim, base+app, err)
+		}
+	}
+	if err := look(image.Limits{Entries: 1}); !fault.Is(err, fault.TooLarge) {
+		t.Errorf("a known layer of more entries than allowed: %v", err)
+	}
+}
+
 // memory is a cache that gives out one report for every layer, and counts what is
 // to be kept.
 type memory struct {
