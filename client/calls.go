@@ -245,9 +245,11 @@ func (c *Client) Vendors(ctx context.Context) ([]Vendor, error) {
 	return all[Vendor](ctx, c, "/api/v1/vex/vendors")
 }
 
-// UploadVendor sends all VEX documents of a vendor: a zip file, or one document.
-func (c *Client) UploadVendor(ctx context.Context, vendor string, content io.Reader) (*VendorChange, error) {
-	return send[VendorChange](ctx, c, "PUT", "/api/v1/vex/vendors/"+url.PathEscape(vendor), content)
+// UploadVendor sends all VEX documents of a vendor: a zip file, or one document. about
+// are the packages it may speak of, by the beginnings of their package URLs; none: as it
+// was said before.
+func (c *Client) UploadVendor(ctx context.Context, vendor string, about []string, content io.Reader) (*VendorChange, error) {
+	return send[VendorChange](ctx, c, "PUT", "/api/v1/vex/vendors/"+url.PathEscape(vendor)+"?"+url.Values{"about": {strings.Join(about, " ")}}.Encode(), content)
 }
 
 // ForgetVendor makes a vendor's statements count no more.

@@ -262,6 +262,7 @@ type Vendor struct {
 	Statements int       `json:"statements"`
 	Newest     time.Time `json:"newest"`
 	Synced     time.Time `json:"synced"`
+	About      []string  `json:"about"` // what it may speak of: beginnings of package URLs
 }
 
 // VendorChange tells what an upload of a vendor's documents changed.

@@ -193,7 +193,7 @@ func TestEveryOperation(t *testing.T) {
 	if len(back.Statements) != 1 || len(back.Statements[0].Triage) != 1 || back.Statements[0].Triage[0].Reason != triage.Reason {
 		t.Errorf("imported %+v", back)
 	}
-	c.call("PUT /api/v1/vex/vendors/{vendor}", root, statement("CVE-1", "not_affected", time.Now()), "debian")
+	c.call("PUT /api/v1/vex/vendors/{vendor}?about=pkg:deb/debian", root, statement("CVE-1", "not_affected", time.Now()), "debian")
 	c.call("GET /api/v1/vex/vendors", root, nil)
 	c.call("DELETE /api/v1/vex/vendors/{vendor}", root, nil, "debian")
 

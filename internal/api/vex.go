@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/goldkeep/goldkeep/client"
 	"github.com/goldkeep/goldkeep/internal/catalog"
@@ -30,7 +31,7 @@ func (e *Engine) vexOperations() []operation {
 		},
 		{
 			method: "PUT", path: "/api/v1/vex/vendors/{vendor}", summary: "Send all VEX documents of a vendor: a zip file, or one document",
-			do: e.putVendor, out: client.VendorChange{}, stream: true,
+			do: e.putVendor, out: client.VendorChange{}, query: []string{"about"}, stream: true,
 		},
 		{
 			method: "DELETE", path: "/api/v1/vex/vendors/{vendor}", summary: "Believe a vendor no more",
@@ -100,7 +101,7 @@ func (e *Engine) putVendor(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	defer done()
-	change, err := e.o.Vendors.Import(ctx, c.vars["vendor"], vex.Archive(file, size))
+	change, err := e.o.Vendors.Import(ctx, vex.Feed{Vendor: c.vars["vendor"], About: strings.Fields(c.param("about"))}, vex.Archive(file, size))
 	if err != nil {
 		return nil, err
 	}

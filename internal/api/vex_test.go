@@ -81,18 +81,18 @@ func TestVendorsAndDecisionsChangeVerdicts(t *testing.T) {
 	}
 
 	old, now := time.Now().Add(-time.Hour), time.Now()
-	change := must(w.UploadVendor(ctx, "debian", bytes.NewReader(statement("CVE-7", "not_affected", old))))(t)
+	change := must(w.UploadVendor(ctx, "debian", []string{"pkg:deb/debian"}, bytes.NewReader(statement("CVE-7", "not_affected", old))))(t)
 	if change.Added != 1 || change.Images != 1 {
 		t.Errorf("change %+v", change)
 	}
 	if !admitted("prod") || !strings.HasPrefix(hidden(), "not affected says debian: vulnerable code not present (https://example.com/CVE-7)") {
 		t.Errorf("a vendor's word does not count: %q", hidden())
 	}
-	if again := must(w.UploadVendor(ctx, "debian", bytes.NewReader(statement("CVE-7", "not_affected", old))))(t); again.Added != 0 || again.Images != 0 {
+	if again := must(w.UploadVendor(ctx, "debian", []string{"pkg:deb/debian"}, bytes.NewReader(statement("CVE-7", "not_affected", old))))(t); again.Added != 0 || again.Images != 0 {
 		t.Errorf("the same again: %+v", again)
 	}
 	// A newer statement wins, and is shown.
-	must(w.UploadVendor(ctx, "other", bytes.NewReader(statement("CVE-7", "under_investigation", now))))(t)
+	must(w.UploadVendor(ctx, "other", []string{"pkg:"}, bytes.NewReader(statement("CVE-7", "under_investigation", now))))(t)
 	if admitted("prod") || !strings.HasPrefix(hidden(), "under investigation says other") {
 		t.Errorf("an old word counts against a newer one: %q", hidden())
 	}

@@ -172,14 +172,18 @@ func showImported(t *term.Table, out *client.VEXImported) {
 
 func (a *app) vexSyncCommand() *cobra.Command {
 	var from, path string
+	var about []string
 	var server bool
 	cmd := &cobra.Command{
 		Use: "sync VENDOR --from FOLDER|FILE|URL", Short: "Believe what a vendor's VEX documents say of its packages", Args: term.Wanted("VENDOR"),
 		Long: "Believe what a vendor's VEX documents (OpenVEX, CycloneDX, CSAF) say of its packages: a\n" +
 			"finding that its newest statement calls not affected, or fixed, does not count, and shows\n" +
 			"the vendor's reason. The documents given replace all that was there of the vendor. An\n" +
-			"address is one document or a zip file. Only documents somebody brings this way count.",
-		Example: "  goldkeep vex sync wolfi --from ./vex/wolfi\n  goldkeep vex sync debian --from https://vex.example.com/debian.zip --server",
+			"address is one document or a zip file. Only documents somebody brings this way count.\n\n" +
+			"--about says which packages the vendor may speak of, by the beginning of their package URLs;\n" +
+			"what it says of others is not taken. It is needed the first time.",
+		Example: "  goldkeep vex sync wolfi --from ./vex/wolfi --about pkg:apk/wolfi\n" +
+			"  goldkeep vex sync debian --from https://vex.example.com/debian.zip --about pkg:deb/debian --server",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, done, err := vex.Source(cmd.Context(), from, a.Getenv("TMPDIR"))
 			if err != nil {
@@ -188,7 +192,7 @@ func (a *app) vexSyncCommand() *cobra.Command {
 			defer done()
 			if server {
 				return a.Online(func(ctx context.Context, c *client.Client, args []string) error {
-					change, err := uploadVendor(ctx, c, args[0], files)
+					change, err := uploadVendor(ctx, c, vex.Feed{Vendor: args[0], About: about}, files)
 					return a.showVendorChange(change, err)
 				})(cmd, args)
 			}
@@ -197,7 +201,7 @@ func (a *app) vexSyncCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = db.close() }()
-			change, err := db.vendors.Import(cmd.Context(), args[0], files)
+			change, err := db.vendors.Import(cmd.Context(), vex.Feed{Vendor: args[0], About: about}, files)
 			if err == nil {
 				err = db.vendors.Settle(cmd.Context(), change) // nothing is kept that rests on it
 			}
@@ -205,20 +209,21 @@ func (a *app) vexSyncCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "where the documents are")
+	cmd.Flags().StringSliceVar(&about, "about", nil, "packages the vendor may speak of: pkg:deb/debian, ...; pkg: for all")
 	cmd.Flags().BoolVar(&server, "server", false, "send them to the server; without, they are for check")
 	addDatabaseFlag(cmd, &path)
 	return term.Required(cmd, "from")
 }
 
 // uploadVendor packs documents while they are sent.
-func uploadVendor(ctx context.Context, c *client.Client, vendor string, files iter.Seq2[vex.File, error]) (*client.VendorChange, error) {
+func uploadVendor(ctx context.Context, c *client.Client, feed vex.Feed, files iter.Seq2[vex.File, error]) (*client.VendorChange, error) {
 	packed, write := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = write.CloseWithError(vex.Pack(write, files))
 	}()
-	change, err := c.UploadVendor(ctx, vendor, packed)
+	change, err := c.UploadVendor(ctx, feed.Vendor, feed.About, packed)
 	_ = packed.CloseWithError(context.Canceled) // where the server did not take all
 	<-done
 	return change, err
@@ -263,9 +268,9 @@ func (a *app) vexVendorsCommand() *cobra.Command {
 				return err
 			}
 			return term.PrintList(a.Term, vendors, "vendors", func(t *term.Table) {
-				t.Row("VENDOR", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED")
+				t.Row("VENDOR", "MAY SPEAK OF", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED")
 				for _, v := range vendors {
-					t.Row(v.Name, v.Documents, v.Statements, v.Newest, v.Synced)
+					t.Row(v.Name, strings.Join(v.About, " "), v.Documents, v.Statements, v.Newest, v.Synced)
 				}
 			})
 		},

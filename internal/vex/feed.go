@@ -38,6 +38,8 @@ CREATE TABLE vex_statement (
 );
 CREATE INDEX vex_statement_name ON vex_statement (family, name);
 CREATE TABLE vex_touched (vendor TEXT NOT NULL, family TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (vendor, family, name));
+`, `
+ALTER TABLE vex_vendor ADD COLUMN about TEXT NOT NULL DEFAULT 'pkg:';
 `}
 
 // Open prepares the book's tables.
@@ -55,6 +57,7 @@ type Vendor struct {
 	Statements int       `json:"statements"` // one for each package a statement names
 	Newest     time.Time `json:"newest"`
 	Synced     time.Time `json:"synced"`
+	About      []string  `json:"about"` // what it may speak of: beginnings of package URLs
 }
 
 // Change is what an import did.
@@ -122,16 +125,22 @@ type row struct {
 // matched again; then call Settle. An import that was interrupted is simply run
 // again, and names the keys of both runs.
 //
-// Only statements on packages count, by package URL. What speaks of a product (an
+// Only statements on packages the feed may speak of count, and none that is dated in the
+// future. Only statements on packages count, by package URL. What speaks of a product (an
 // image, or a package within one) is not taken: it says nothing of that package in
 // our images.
-func (b *Book) Import(ctx context.Context, vendor string, files iter.Seq2[File, error]) (Change, error) {
+func (b *Book) Import(ctx context.Context, feed Feed, files iter.Seq2[File, error]) (Change, error) {
+	vendor := feed.Vendor
 	if !vendorName.MatchString(vendor) {
 		return Change{}, fault.New(fault.Invalid, "%.80q is no name of a vendor: use lower-case letters, digits, '-' and '.'", vendor)
 	}
 	b.imports.Lock()
 	defer b.imports.Unlock()
-	in := gathering{change: Change{Vendor: vendor}, rows: map[[2]string]row{}, bad: map[string]bool{}}
+	about, err := b.bound(ctx, feed)
+	if err != nil {
+		return Change{}, err
+	}
+	in := gathering{change: Change{Vendor: vendor}, rows: map[[2]string]row{}, bad: map[string]bool{}, about: about, latest: b.st.Now().Add(skew)}
 	for file, err := range files {
 		if err == nil {
 			err = in.take(file)
@@ -160,6 +169,8 @@ type gathering struct {
 	rows   map[[2]string]row // by file and hash
 	bad    map[string]bool   // files
 	newest time.Time
+	about  []string  // what may be spoken of
+	latest time.Time // a date after it is in the future
 }
 
 func (in *gathering) take(file File) error {
@@ -169,6 +180,9 @@ func (in *gathering) take(file File) error {
 	doc, err := Parse(file.Data)
 	if err == nil && doc.Time.IsZero() {
 		err = fault.New(fault.Invalid, "the document does not say when it was made, so nobody knows which statement is the newest")
+	}
+	if err == nil && doc.Time.After(in.latest) {
+		err = fault.New(fault.Invalid, "the document is dated in the future: %s", doc.Time.Format(time.RFC3339))
 	}
 	if err != nil {
 		in.bad[file.Name] = true
@@ -181,7 +195,7 @@ func (in *gathering) take(file File) error {
 	}
 	for _, s := range doc.Statements {
 		for _, p := range s.Products {
-			key, why := usable(s, p)
+			key, why := in.usable(s, p)
 			if why != "" {
 				in.change.NotTaken.add(file.Name + ": " + s.At + ": " + why)
 				continue
@@ -206,13 +220,17 @@ func (in *gathering) take(file File) error {
 }
 
 // usable says which package a statement speaks of, or why it cannot be used.
-func usable(s Statement, p Product) (key advisory.Key, why string) {
+func (in *gathering) usable(s Statement, p Product) (key advisory.Key, why string) {
 	purl, err := ParsePURL(p.ID)
 	switch {
 	case err != nil:
 		return key, err.Error()
 	case purl.Type == "oci" || purl.Type == "docker":
 		return key, "speaks of an image, not of a package: " + p.ID
+	case !mayAbout(in.about, purl):
+		return key, "speaks of a package that is not this vendor's (see --about): " + p.ID
+	case s.Time.After(in.latest):
+		return key, "is dated in the future: " + s.Time.Format(time.RFC3339)
 	case len(p.Packages) > 0:
 		return key, "speaks of a package within a product only: " + p.ID
 	case s.Status == Fixed && purl.Version == "":
@@ -286,7 +304,7 @@ func (b *Book) replace(ctx context.Context, in gathering) (Change, error) {
 	if err := b.write(ctx, c.Vendor, drop, b.delete); err != nil {
 		return Change{}, err
 	}
-	if err := b.finish(ctx, c, in.newest); err != nil {
+	if err := b.finish(ctx, c, in); err != nil {
 		return Change{}, err
 	}
 	return c, b.loadKeys(ctx, &c)
@@ -342,15 +360,15 @@ func (b *Book) delete(ctx context.Context, tx store.Tx, vendor string, r row) er
 	return err
 }
 
-func (b *Book) finish(ctx context.Context, c Change, newest time.Time) error {
+func (b *Book) finish(ctx context.Context, c Change, in gathering) error {
 	err := b.st.Update(ctx, func(tx store.Tx) error {
 		if c.Documents == 0 {
 			_, err := tx.Exec(ctx, "DELETE FROM vex_vendor WHERE name = ?", c.Vendor)
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO vex_vendor (name, documents, statements, newest, synced) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET documents = excluded.documents, statements = excluded.statements, newest = excluded.newest, synced = excluded.synced`,
-			c.Vendor, c.Documents, c.Statements, store.Millis(newest), store.Millis(b.st.Now()))
+		_, err := tx.Exec(ctx, `INSERT INTO vex_vendor (name, documents, statements, newest, synced, about) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET about = excluded.about, documents = excluded.documents, statements = excluded.statements, newest = excluded.newest, synced = excluded.synced`,
+			c.Vendor, c.Documents, c.Statements, store.Millis(in.newest), store.Millis(b.st.Now()), strings.Join(in.about, " "))
 		return err
 	})
 	if err != nil {
@@ -367,11 +385,13 @@ func (b *Book) Vendors(ctx context.Context) ([]Vendor, error) {
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var v Vendor
 			var newest, synced int64
-			err := r.Scan(&v.Name, &v.Documents, &v.Statements, &newest, &synced)
+			var about string
+			err := r.Scan(&v.Name, &v.Documents, &v.Statements, &newest, &synced, &about)
+			v.About = strings.Fields(about)
 			v.Newest, v.Synced = store.Time(newest), store.Time(synced)
 			all = append(all, v)
 			return err
-		}, "SELECT name, documents, statements, newest, synced FROM vex_vendor ORDER BY name")
+		}, "SELECT name, documents, statements, newest, synced, about FROM vex_vendor ORDER BY name")
 	})
 	if err != nil {
 		return nil, fault.New(fault.KindOf(err), "list vendors: %w", err)

@@ -81,7 +81,7 @@ func TestVendorsStatements(t *testing.T) {
 		}
 		put := func(vendor string, all ...vex.File) vex.Change {
 			t.Helper()
-			return must(b.Import(ctx, vendor, files(all...)))(t)
+			return must(b.Import(ctx, whole(vendor), files(all...)))(t)
 		}
 		const debian = "pkg:deb/debian/zlib?arch=source"
 		one, two := says("CVE-1", "not_affected", debian, now), says("CVE-2", "fixed", "pkg:deb/debian/zlib@1:1.2.13-1?arch=source", now)
@@ -125,11 +125,11 @@ func TestVendorsStatements(t *testing.T) {
 		if c := put("debian", one, broken); c.Bad.Count != 1 || c.Removed != 0 || c.Statements != 2 || strings.HasPrefix(hidden(), "|") {
 			t.Errorf("a broken document: %+v, %q", c, hidden())
 		}
-		if _, err := b.Import(ctx, "debian", files(broken)); !fault.Is(err, fault.Invalid) || strings.HasPrefix(hidden(), "|") {
+		if _, err := b.Import(ctx, whole("debian"), files(broken)); !fault.Is(err, fault.Invalid) || strings.HasPrefix(hidden(), "|") {
 			t.Errorf("nothing but a broken document: %v", err)
 		}
 		stop := errors.New("the disk is gone")
-		if _, err := b.Import(ctx, "debian", func(yield func(vex.File, error) bool) { yield(vex.File{}, stop) }); !errors.Is(err, stop) || strings.HasPrefix(hidden(), "|") {
+		if _, err := b.Import(ctx, whole("debian"), func(yield func(vex.File, error) bool) { yield(vex.File{}, stop) }); !errors.Is(err, stop) || strings.HasPrefix(hidden(), "|") {
 			t.Errorf("a source that breaks off: %v", err)
 		}
 		if c := put("debian", one); c.Removed != 1 || !strings.HasPrefix(hidden(), "|") {
@@ -139,7 +139,7 @@ func TestVendorsStatements(t *testing.T) {
 			t.Errorf("vendors %+v", v)
 		}
 		for _, name := range []string{"", "../x", "A b"} {
-			if _, err := b.Import(ctx, name, files(one)); !fault.Is(err, fault.Invalid) {
+			if _, err := b.Import(ctx, whole(name), files(one)); !fault.Is(err, fault.Invalid) {
 				t.Errorf("vendor %q: %v", name, err)
 			}
 		}
@@ -169,7 +169,7 @@ func TestOnlyPackagesCount(t *testing.T) {
 		Names: []string{"CVE-1"}, Time: now, Status: vex.Fixed, Products: []vex.Product{{ID: "pkg:deb/debian/zlib?arch=source"}},
 	}}}
 	all = append(all, vex.File{Name: "within.json", Data: must(vex.WriteOpenVEX(within))(t)})
-	c := must(b.Import(t.Context(), "v", files(all...)))(t)
+	c := must(b.Import(t.Context(), whole("v"), files(all...)))(t)
 	if c.Statements != 0 || c.NotTaken.Count != 9 || len(c.NotTaken.First) != 5 || c.Documents != 7 {
 		t.Errorf("change %+v", c)
 	}
@@ -201,7 +201,7 @@ func TestTwoServersOneBook(t *testing.T) {
 	dsn := storetest.PostgresDSN(t)
 	a := must(vex.Open(t.Context(), storetest.PostgresAt(t, dsn)))(t)
 	b := must(vex.Open(t.Context(), storetest.PostgresAt(t, dsn)))(t)
-	must(a.Import(t.Context(), "v", files(says("DSA-1", "not_affected", "pkg:deb/debian/zlib", now))))(t)
+	must(a.Import(t.Context(), whole("v"), files(says("DSA-1", "not_affected", "pkg:deb/debian/zlib", now))))(t)
 	f := zlib()
 	if err := b.Apply(t.Context(), f); err != nil || f[0].Hidden == "" {
 		t.Errorf("the other server: %+v, %v", f, err)
@@ -263,4 +263,45 @@ func TestSourcesOfDocuments(t *testing.T) {
 			t.Errorf("a cut archive: %q, %v", f.Name, err)
 		}
 	}
+}
+
+// whole is a vendor that may speak of everything.
+func whole(vendor string) vex.Feed { return vex.Feed{Vendor: vendor, About: []string{"pkg:"}} }
+
+// TestAVendorSpeaksOfItsOwnPackages, as whoever brought it in said, and not of the future.
+func TestAVendorSpeaksOfItsOwnPackages(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		b, ctx := must(vex.Open(t.Context(), st))(t), t.Context()
+		old := st.Now().Add(-time.Hour)
+		all := []vex.File{
+			says("CVE-1", "not_affected", "pkg:deb/debian/zlib", old), says("CVE-2", "not_affected", "pkg:deb/ubuntu/zlib", old),
+			says("CVE-3", "not_affected", "pkg:golang/github.com/acme/tool", old), says("CVE-4", "not_affected", "pkg:golang/github.com/acmevil/tool", old),
+			says("CVE-5", "not_affected", "pkg:npm/%40acme/x", old),
+		}
+		if _, err := b.Import(ctx, vex.Feed{Vendor: "acme"}, files(all...)); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "--about") {
+			t.Errorf("a vendor nobody bound: %v", err)
+		}
+		for _, bad := range []string{"debian", "pkg:deb debian", "pkg:deb/debian/zlib@1", ""} {
+			if _, err := b.Import(ctx, vex.Feed{Vendor: "acme", About: []string{bad}}, files(all...)); !fault.Is(err, fault.Invalid) {
+				t.Errorf("bound to %q: %v", bad, err)
+			}
+		}
+		c := must(b.Import(ctx, vex.Feed{Vendor: "acme", About: []string{"pkg:golang/GitHub.com/acme/", "pkg:npm/%40acme"}}, files(all...)))(t)
+		if c.Statements != 2 || c.NotTaken.Count != 3 || !strings.Contains(c.NotTaken.First[0], "not this vendor's") {
+			t.Errorf("change %+v", c)
+		}
+		if c = must(b.Import(ctx, vex.Feed{Vendor: "acme"}, files(all...)))(t); c.Statements != 2 || c.Removed != 0 {
+			t.Errorf("the next time: %+v", c)
+		}
+		if held := must(b.Vendors(ctx))(t); len(held) != 1 || !slices.Equal(held[0].About, []string{"pkg:golang/GitHub.com/acme/", "pkg:npm/%40acme"}) {
+			t.Errorf("vendors %+v", held)
+		}
+		if c = must(b.Import(ctx, vex.Feed{Vendor: "acme", About: []string{"pkg:deb"}}, files(all...)))(t); c.Statements != 2 || c.Removed != 2 {
+			t.Errorf("bound anew: %+v", c)
+		}
+		ahead := says("CVE-1", "not_affected", "pkg:deb/debian/zlib", st.Now().Add(2*time.Hour))
+		if c = must(b.Import(ctx, vex.Feed{Vendor: "acme"}, files(all[1], ahead)))(t); c.Bad.Count != 1 || !strings.Contains(c.Bad.First[0], "in the future") {
+			t.Errorf("a document of tomorrow: %+v", c)
+		}
+	})
 }
