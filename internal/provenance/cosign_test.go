@@ -5,6 +5,10 @@ package provenance_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
@@ -223,6 +227,29 @@ func TestWeVerifyCosigns(t *testing.T) {
 	}
 	c.must(append(append([]string{"sign"}, config...), ref)...)
 	c.must("verify", "--key", c.keyFile(ours), "--insecure-ignore-tlog", ref)
+}
+
+// TestWeVerifyCosignsRSA: keys that were made elsewhere, and signers in clouds, are often
+// RSA. What cosign signs with one is read, and its key file signs for us, too.
+func TestWeVerifyCosignsRSA(t *testing.T) {
+	c := newCosign(t)
+	ref := pushed(t, true)
+	shelf := shelfOf(t, ref)
+	private := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private))})
+	if err := os.WriteFile(filepath.Join(c.home, "rsa.pem"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.must("import-key-pair", "--key", "rsa.pem", "--output-key-prefix", "rsa")
+	c.must("sign", "--key", "rsa.key", "--use-signing-config=false", "--tlog-upload=false", "--yes", ref)
+	signer := &provenance.Signer{Name: "ci", PublicKey: string(must[[]byte](t)(os.ReadFile(filepath.Join(c.home, "rsa.pub"))))}
+	if got := verified(t, shelf, signer); len(got) != 1 || got[0] != "ci "+provenance.Approval {
+		t.Errorf("of cosign's we verify: %v", got)
+	}
+	sealed := must[[]byte](t)(os.ReadFile(filepath.Join(c.home, "rsa.key")))
+	key := must[*provenance.Key](t)(provenance.ParseKey(sealed, func() ([]byte, error) { return []byte("secret"), nil }))
+	attach(t, shelf, key, provenance.Approval, "{}")
+	c.must("verify", "--key", "rsa.pub", "--insecure-ignore-tlog", shelf.Name+"@"+string(shelf.Subjects[1].Digest))
 }
 
 // TestCosignTakesAnyStatementForAnApproval is the first danger of signing. It shows

@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -130,7 +131,7 @@ func (k *Key) may(s *Statement) error {
 	return nil
 }
 
-// PublicKey is an ECDSA P-256 or Ed25519 public key.
+// PublicKey is an ECDSA P-256, Ed25519 or RSA public key (2048 to 8192 bits).
 type PublicKey struct{ key crypto.PublicKey }
 
 // ParsePublicKey reads a PEM block "PUBLIC KEY" (RFC 5280 SubjectPublicKeyInfo).
@@ -155,6 +156,12 @@ func ParsePublicKey(text []byte) (PublicKey, error) {
 	return PublicKey{key}, nil
 }
 
+// Sizes of RSA keys in bits: below, they can be broken; above, verifying takes long.
+const (
+	leastRSA = 2048
+	mostRSA  = 8192
+)
+
 // usable refuses keys whose signatures are not verified here.
 func usable(public crypto.PublicKey) error {
 	switch key := public.(type) {
@@ -164,8 +171,13 @@ func usable(public crypto.PublicKey) error {
 		if key.Curve == elliptic.P256() {
 			return nil
 		}
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits >= leastRSA && bits <= mostRSA {
+			return nil
+		}
+		return fault.New(fault.Unsupported, "the RSA key has %d bits; %d to %d are read", key.N.BitLen(), leastRSA, mostRSA).WithHint("make another with: goldkeep key create")
 	}
-	return fault.New(fault.Unsupported, "the key is neither ECDSA P-256 nor Ed25519").WithHint("make one with: goldkeep key create")
+	return fault.New(fault.Unsupported, "the key is neither ECDSA P-256, nor Ed25519, nor RSA").WithHint("make one with: goldkeep key create")
 }
 
 // PEM is the key as a PEM block "PUBLIC KEY".
@@ -197,6 +209,9 @@ func (p PublicKey) verifies(message, sig []byte) bool {
 	case *ecdsa.PublicKey:
 		sum := sha256.Sum256(message)
 		return ecdsa.VerifyASN1(key, sum[:], sig)
+	case *rsa.PublicKey: // PKCS #1 v1.5, as cosign and the signers in clouds do it
+		sum := sha256.Sum256(message)
+		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], sig) == nil
 	}
 	return false
 }

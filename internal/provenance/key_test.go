@@ -122,6 +122,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 	p384 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
 	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(p384))})
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must[[]byte](t)(x509.MarshalPKIXPublicKey(p384.Public()))})
+	weak := []byte(weakRSA)
 	good := newKey(t, provenance.Release, provenance.ECDSA)
 	ask := func() ([]byte, error) { return nil, nil }
 	for what, err := range map[string]error{
@@ -130,6 +131,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 		"public as private":    second(provenance.ParseKey(public, ask)),
 		"unknown purpose":      second(provenance.ParseKey(append([]byte("Goldkeep-Purpose: all\n"), must[[]byte](t)(good.Marshal(nil))...), ask)),
 		"public another curve": second(provenance.ParsePublicKey(public)),
+		"weak RSA":             second(provenance.ParsePublicKey(weak)),
 		"two public keys":      second(provenance.ParsePublicKey([]byte(good.Public().PEM() + good.Public().PEM()))),
 		"private as public":    second(provenance.ParsePublicKey(private)),
 		"verdict of nothing":   second(provenance.NewKey(provenance.Verdict, "", provenance.ECDSA)),
@@ -144,3 +146,12 @@ func TestKeysThatAreRefused(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// weakRSA is the public half of a key of 1024 bits.
+const weakRSA = `-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDCgKjzSYx2XZrNtTNNfeOv2QH0
+ExSiWLXJdUu8Rgx8LTIf62ASw/PTJHFxxmmmM3VDwbMYgrDtutwAEq5gp6jIpDX2
+lUWAi6a4mXEb2PLjrbp02zsyu/kwSBV5MMhgNNZYjWEt3DZB/RctQ57YUt+eUp9j
+rR9d4Rs2BFU4NSR/BwIDAQAB
+-----END PUBLIC KEY-----
+`

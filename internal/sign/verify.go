@@ -141,7 +141,7 @@ func (a commands) verify(ctx context.Context, ref string, signers []*provenance.
 	}
 	if len(all) == 0 {
 		return fault.New(fault.Refused, "%s: no %s by the signers asked for; %d bundles are attached", ref, o.what(), len(attached)).
-			WithHint("see all that verifies with: --type any")
+			WithHint("see all that verifies with: --type any; signatures of cosign before v3 (.sig tags) are not read: sign again with cosign v3")
 	}
 	err = a.Print(all, func(t *term.Table) {
 		t.Row("SIGNER", "TYPE", "MANIFEST", "RESULT", "TIME")
