@@ -257,12 +257,21 @@ type VEXStatement struct {
 
 // Vendor is one whose VEX statements count.
 type Vendor struct {
-	Name       string    `json:"name"`
-	Documents  int       `json:"documents"`
-	Statements int       `json:"statements"`
-	Newest     time.Time `json:"newest"`
-	Synced     time.Time `json:"synced"`
-	About      []string  `json:"about"` // what it may speak of: beginnings of package URLs
+	Name       string     `json:"name"`
+	Documents  int        `json:"documents"`
+	Statements int        `json:"statements"`
+	Newest     time.Time  `json:"newest"`
+	Synced     time.Time  `json:"synced"`
+	About      []string   `json:"about"`         // what it may speak of: beginnings of package URLs
+	Try        *VendorTry `json:"try,omitempty"` // where the server fetches it on a schedule
+}
+
+// VendorTry is how the last attempt to fetch a vendor's documents went.
+type VendorTry struct {
+	Tried    time.Time `json:"tried,omitzero"`
+	Next     time.Time `json:"next"`
+	Failures int       `json:"failures,omitempty"` // in a row
+	Error    string    `json:"error,omitempty"`
 }
 
 // VendorChange tells what an upload of a vendor's documents changed.

@@ -268,9 +268,13 @@ func (a *app) vexVendorsCommand() *cobra.Command {
 				return err
 			}
 			return term.PrintList(a.Term, vendors, "vendors", func(t *term.Table) {
-				t.Row("VENDOR", "MAY SPEAK OF", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED")
+				t.Row("VENDOR", "MAY SPEAK OF", "DOCUMENTS", "STATEMENTS", "NEWEST", "SYNCED", "NEXT TRY", "NOTE")
 				for _, v := range vendors {
-					t.Row(v.Name, strings.Join(v.About, " "), v.Documents, v.Statements, v.Newest, v.Synced)
+					next, note := "", ""
+					if v.Try != nil {
+						next, note = term.Moment(v.Try.Next), v.Try.Error
+					}
+					t.Row(v.Name, strings.Join(v.About, " "), v.Documents, v.Statements, v.Newest, v.Synced, next, note)
 				}
 			})
 		},
@@ -295,7 +299,9 @@ func (a *app) vendors(ctx context.Context, from source) ([]client.Vendor, error)
 	held, err := db.vendors.Vendors(ctx)
 	out := []client.Vendor{}
 	for _, v := range held {
-		out = append(out, client.Vendor(v))
+		out = append(out, client.Vendor{
+			Name: v.Name, Documents: v.Documents, Statements: v.Statements, Newest: v.Newest, Synced: v.Synced, About: v.About, Try: (*client.VendorTry)(v.Try),
+		})
 	}
 	return out, err
 }

@@ -42,6 +42,7 @@ type Config struct {
 	TLS         TLS               `yaml:"tls"`
 	Audit       Audit             `yaml:"audit"`
 	Feeds       Feeds             `yaml:"feeds"`
+	Vendors     []Vendor          `yaml:"vendors"`
 	// Notifications says how owners are told what changed.
 	Notifications Notifications `yaml:"notifications"`
 	Log           Log           `yaml:"log"`
@@ -151,6 +152,11 @@ func (c Config) check() error {
 	}
 	if err := c.Feeds.check(); err != nil {
 		return err
+	}
+	for _, v := range c.Vendors {
+		if err := v.check(); err != nil {
+			return err
+		}
 	}
 	if err := c.Audit.check(); err != nil {
 		return err

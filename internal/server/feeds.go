@@ -10,6 +10,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/advisory"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/vex"
 )
 
 // Feeds say where the server takes advisories from by itself. Servers with one
@@ -35,6 +37,43 @@ func (f Feeds) check() error {
 		return fault.New(fault.Invalid, "feeds.every must be at least %s", advisory.MinEvery)
 	}
 	return nil
+}
+
+// Vendor is a vendor whose VEX statements the server fetches by itself.
+type Vendor struct {
+	Name  string   `yaml:"name"`
+	From  string   `yaml:"from"`  // an http(s) address of a document or a zip file, or a folder
+	About []string `yaml:"about"` // what it may speak of: beginnings of package URLs
+	// Every is how often it is looked at. Default 6h, at least 1m.
+	Every manifest.Duration `yaml:"every"`
+}
+
+func (v Vendor) check() error {
+	switch {
+	case v.Name == "" || v.From == "" || len(v.About) == 0:
+		return fault.New(fault.Invalid, "vendors: each needs name, from and about, as in {name: wolfi, from: https://vex.example.com/wolfi.zip, about: [pkg:apk/wolfi]}")
+	case v.Every != 0 && time.Duration(v.Every) < vex.MinEvery:
+		return fault.New(fault.Invalid, "vendors: every of %s must be at least %s", v.Name, vex.MinEvery)
+	}
+	return vex.Feed{Vendor: v.Name, About: v.About}.Check()
+}
+
+// keepVendors fetches the statements of vendors when they are due.
+func (s *Server) keepVendors(ctx context.Context) error {
+	keeper := &vex.Keeper{
+		Book: s.vendors, Temp: s.config.Data, Log: s.log,
+		Settle: func(ctx context.Context, c vex.Change) error {
+			_, err := s.api.SettleVendor(ctx, c)
+			return err
+		},
+		OnFailure: func(ctx context.Context, tx store.Tx, vendor, why string) error {
+			return s.notify.FeedFailed(ctx, tx, "of the vendor "+vendor, why)
+		},
+	}
+	for _, v := range s.config.Vendors {
+		keeper.Feeds = append(keeper.Feeds, vex.Subscription{Feed: vex.Feed{Vendor: v.Name, About: v.About}, From: v.From, Every: time.Duration(v.Every)})
+	}
+	return keeper.Run(ctx)
 }
 
 // keepFeeds takes the feeds when they are due, and has exactly the images judged

@@ -57,7 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{
-		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.couriers.Run, s.keepTLS, s.settleFeeds, s.keepFeeds, s.api.Run,
+		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.couriers.Run, s.keepTLS, s.settleFeeds, s.keepFeeds, s.keepVendors, s.api.Run,
 	}
 	ended := make(chan error, len(parts))
 	for _, part := range parts {

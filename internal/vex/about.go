@@ -32,6 +32,14 @@ const everything = "pkg:"
 // dated further ahead would be the newest for as long as it likes.
 const skew = time.Hour
 
+// Check says what is wrong with a feed.
+func (f Feed) Check() error {
+	if !vendorName.MatchString(f.Vendor) {
+		return fault.New(fault.Invalid, "%.80q is no name of a vendor: use lower-case letters, digits, '-' and '.'", f.Vendor)
+	}
+	return checkAbout(f.About)
+}
+
 // checkAbout refuses what is no beginning of a package URL.
 func checkAbout(about []string) error {
 	const most, longest = 50, 300
@@ -49,7 +57,7 @@ func checkAbout(about []string) error {
 // bound returns what a vendor may speak of from now on.
 func (b *Book) bound(ctx context.Context, f Feed) ([]string, error) {
 	if len(f.About) > 0 {
-		return f.About, checkAbout(f.About)
+		return f.About, nil
 	}
 	var text string
 	err := b.st.View(ctx, func(tx store.Tx) error {

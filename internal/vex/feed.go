@@ -40,6 +40,8 @@ CREATE INDEX vex_statement_name ON vex_statement (family, name);
 CREATE TABLE vex_touched (vendor TEXT NOT NULL, family TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (vendor, family, name));
 `, `
 ALTER TABLE vex_vendor ADD COLUMN about TEXT NOT NULL DEFAULT 'pkg:';
+`, `
+CREATE TABLE vex_try (vendor TEXT PRIMARY KEY, tag TEXT NOT NULL, tried BIGINT NOT NULL, next BIGINT NOT NULL, failures BIGINT NOT NULL, error TEXT NOT NULL);
 `}
 
 // Open prepares the book's tables.
@@ -57,7 +59,8 @@ type Vendor struct {
 	Statements int       `json:"statements"` // one for each package a statement names
 	Newest     time.Time `json:"newest"`
 	Synced     time.Time `json:"synced"`
-	About      []string  `json:"about"` // what it may speak of: beginnings of package URLs
+	About      []string  `json:"about"`         // what it may speak of: beginnings of package URLs
+	Try        *Try      `json:"try,omitempty"` // where it is fetched on a schedule
 }
 
 // Change is what an import did.
@@ -131,8 +134,8 @@ type row struct {
 // our images.
 func (b *Book) Import(ctx context.Context, feed Feed, files iter.Seq2[File, error]) (Change, error) {
 	vendor := feed.Vendor
-	if !vendorName.MatchString(vendor) {
-		return Change{}, fault.New(fault.Invalid, "%.80q is no name of a vendor: use lower-case letters, digits, '-' and '.'", vendor)
+	if err := feed.Check(); err != nil {
+		return Change{}, err
 	}
 	b.imports.Lock()
 	defer b.imports.Unlock()
@@ -269,7 +272,7 @@ func (b *Book) Remove(ctx context.Context, vendor string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	if !slices.ContainsFunc(known, func(v Vendor) bool { return v.Name == vendor }) {
+	if !slices.ContainsFunc(known, func(v Vendor) bool { return v.Name == vendor && v.Documents > 0 }) {
 		return Change{}, fault.New(fault.NotFound, "there are no statements of a vendor %.80q", vendor).WithHint("see them with: goldkeep vex vendors")
 	}
 	return b.replace(ctx, gathering{change: Change{Vendor: vendor}})
@@ -384,14 +387,21 @@ func (b *Book) Vendors(ctx context.Context) ([]Vendor, error) {
 		all = nil
 		return store.Each(ctx, tx, func(r store.Row) error {
 			var v Vendor
-			var newest, synced int64
+			var t Try
+			var newest, synced, tried, next int64
 			var about string
-			err := r.Scan(&v.Name, &v.Documents, &v.Statements, &newest, &synced, &about)
+			err := r.Scan(&v.Name, &v.Documents, &v.Statements, &newest, &synced, &about, &tried, &next, &t.Failures, &t.Error)
 			v.About = strings.Fields(about)
 			v.Newest, v.Synced = store.Time(newest), store.Time(synced)
+			if t.Tried, t.Next = store.Time(tried), store.Time(next); next > 0 {
+				v.Try = &t
+			}
 			all = append(all, v)
 			return err
-		}, "SELECT name, documents, statements, newest, synced, about FROM vex_vendor ORDER BY name")
+		}, `SELECT COALESCE(v.name, t.vendor), COALESCE(v.documents, 0), COALESCE(v.statements, 0), COALESCE(v.newest, 0), COALESCE(v.synced, 0), COALESCE(v.about, ''),
+			COALESCE(t.tried, 0), COALESCE(t.next, 0), COALESCE(t.failures, 0), COALESCE(t.error, '')
+			FROM (SELECT name AS vendor FROM vex_vendor UNION SELECT vendor FROM vex_try) AS u
+			LEFT JOIN vex_vendor v ON v.name = u.vendor LEFT JOIN vex_try t ON t.vendor = u.vendor ORDER BY u.vendor`)
 	})
 	if err != nil {
 		return nil, fault.New(fault.KindOf(err), "list vendors: %w", err)

@@ -7,6 +7,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"iter"
@@ -127,49 +128,67 @@ func Pack(w io.Writer, files iter.Seq2[File, error]) error {
 	return archive.Close()
 }
 
+// errUnchanged: what is fetched is what its tag was given for.
+var errUnchanged = errors.New("it has not changed")
+
+// opened is a feed that was opened.
+type opened struct {
+	files iter.Seq2[File, error]
+	done  func()
+	tag   string // of what a server sent; "" where there is none
+}
+
 // Source gives the documents of a feed: a folder, a file, or an http(s) address of a
 // document or a zip file, which is fetched to a file in temp. The caller calls done.
 func Source(ctx context.Context, from, temp string) (files iter.Seq2[File, error], done func(), err error) {
-	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
-		info, err := os.Stat(from)
-		if err != nil {
-			return nil, nil, fault.New(fault.NotFound, "read VEX documents: %w", err)
-		}
-		if info.Mode().IsRegular() && !isDocument(from) {
-			file, err := os.Open(from)
-			if err != nil {
-				return nil, nil, fault.New(fault.Invalid, "read VEX documents: %w", err)
-			}
-			return Archive(file, info.Size()), func() { _ = file.Close() }, nil
-		}
-		return Folder(from), func() {}, nil
+	got, err := open(ctx, from, temp, "")
+	return got.files, got.done, err
+}
+
+// open is Source; errUnchanged where the server says that tag is still what it has.
+func open(ctx context.Context, from, temp, tag string) (opened, error) {
+	if strings.HasPrefix(from, "https://") || strings.HasPrefix(from, "http://") {
+		return fetch(ctx, from, temp, tag)
 	}
-	file, size, err := fetch(ctx, from, temp)
+	info, err := os.Stat(from)
 	if err != nil {
-		return nil, nil, err
+		return opened{}, fault.New(fault.NotFound, "read VEX documents: %w", err)
 	}
-	return Archive(file, size), func() { _ = file.Close() }, nil
+	if !info.Mode().IsRegular() || isDocument(from) {
+		return opened{files: Folder(from), done: func() {}}, nil
+	}
+	file, err := os.Open(from)
+	if err != nil {
+		return opened{}, fault.New(fault.Invalid, "read VEX documents: %w", err)
+	}
+	return opened{files: Archive(file, info.Size()), done: func() { _ = file.Close() }}, nil
 }
 
 // fetch downloads to a file that has no name and is gone when closed.
-func fetch(ctx context.Context, address, temp string) (*os.File, int64, error) {
+func fetch(ctx context.Context, address, temp, tag string) (opened, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, 0, fault.New(fault.Invalid, "fetch VEX documents: the address is not understood")
+		return opened{}, fault.New(fault.Invalid, "fetch VEX documents: the address is not understood")
+	}
+	if held, ok := strings.CutPrefix(tag, strings.TrimSuffix(tagOf(address, "-"), "-")); ok {
+		req.Header.Set("If-None-Match", held)
 	}
 	host := req.URL.Host // the address may hold a credential
 	client := &http.Client{Timeout: 10 * time.Minute}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, 0, fault.New(fault.Unavailable, "fetch VEX documents from %s: no answer", host)
+		return opened{}, fault.New(fault.Unavailable, "fetch VEX documents from %s: no answer", host)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return nil, 0, fault.New(fault.Unavailable, "fetch VEX documents from %s: it answers %s", host, res.Status)
+	switch {
+	case res.StatusCode == http.StatusNotModified && req.Header.Get("If-None-Match") != "":
+		return opened{}, errUnchanged
+	case res.StatusCode != http.StatusOK:
+		return opened{}, fault.New(fault.Unavailable, "fetch VEX documents from %s: it answers %s", host, res.Status)
 	}
 	file, err := os.CreateTemp(temp, "vex-*")
 	if err != nil {
-		return nil, 0, fault.New(fault.Unavailable, "make temporary file: %w", err)
+		return opened{}, fault.New(fault.Unavailable, "make temporary file: %w", err)
 	}
 	err = os.Remove(file.Name())
 	var size int64
@@ -181,7 +200,7 @@ func fetch(ctx context.Context, address, temp string) (*os.File, int64, error) {
 	}
 	if err != nil {
 		_ = file.Close()
-		return nil, 0, fault.New(fault.KindOf(err), "fetch VEX documents from %s: %w", host, err)
+		return opened{}, fault.New(fault.KindOf(err), "fetch VEX documents from %s: %w", host, err)
 	}
-	return file, size, nil
+	return opened{Archive(file, size), func() { _ = file.Close() }, tagOf(address, res.Header.Get("ETag"))}, nil
 }
