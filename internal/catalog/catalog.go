@@ -125,6 +125,9 @@ CREATE INDEX catalog_triage_image ON catalog_triage (image);
 `, `
 CREATE TABLE catalog_run (workload TEXT PRIMARY KEY, environment TEXT NOT NULL, golden TEXT NOT NULL, channel TEXT NOT NULL);
 CREATE INDEX catalog_run_golden ON catalog_run (golden, channel);
+`, `
+CREATE TABLE catalog_from (golden TEXT PRIMARY KEY, base TEXT NOT NULL);
+CREATE INDEX catalog_from_base ON catalog_from (base);
 `}
 
 // New prepares the catalog's tables. It matches what it learns with the advisories
@@ -141,7 +144,8 @@ func New(ctx context.Context, st store.Store) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Catalog{store: st, fleet: parts, signers: signers, compiled: map[string]*verdict.Environment{}}, nil
+	c := &Catalog{store: st, fleet: parts, signers: signers, compiled: map[string]*verdict.Environment{}}
+	return c, c.fillFroms(ctx)
 }
 
 // Vendors says what vendors say of findings; *vex.Book is one.

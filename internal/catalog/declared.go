@@ -69,6 +69,9 @@ func (c *Catalog) PutGolden(ctx context.Context, g Golden) (moved []image.Digest
 		if _, err := tx.Exec(ctx, "INSERT INTO catalog_golden (name, body) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", g.Name, string(body)); err != nil {
 			return fmt.Errorf("keep golden image: %w", err)
 		}
+		if err := noteFrom(ctx, tx, g.Name, g.From); err != nil {
+			return err
+		}
 		moved, err = c.move(ctx, tx, g)
 		return err
 	})
@@ -164,8 +167,10 @@ func (c *Catalog) DeleteGolden(ctx context.Context, name string) (moved []image.
 		if moved, err = c.move(ctx, tx, Golden{Name: name}); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM catalog_golden WHERE name = ?", name)
-		return err
+		if _, err = tx.Exec(ctx, "DELETE FROM catalog_golden WHERE name = ?", name); err != nil {
+			return err
+		}
+		return noteFrom(ctx, tx, name, "")
 	})
 	return moved, err
 }

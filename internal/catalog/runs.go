@@ -124,11 +124,11 @@ func (c *Catalog) touchScope(ctx context.Context, tx store.Tx, t verdict.Triage)
 // touchLine makes the verdicts on the images of a golden image and of its
 // descendants due.
 func (c *Catalog) touchLine(ctx context.Context, tx store.Tx, golden string) error {
-	froms, err := fromsIn(ctx, tx)
+	line, err := below(ctx, tx, golden)
 	if err != nil {
 		return err
 	}
-	for _, name := range below(golden, froms) {
+	for _, name := range line {
 		channels, err := channelsOf(ctx, tx, name)
 		for _, digest := range channels {
 			if err == nil {
@@ -158,8 +158,7 @@ func (c *Catalog) relined(ctx context.Context, tx store.Tx, golden string, from 
 			return fmt.Errorf("read golden image: %w", err)
 		}
 	}
-	// Only triage for a golden image is handed down, and a line is costly to find: all
-	// golden images are read.
+	// Only triage for a golden image is handed down.
 	n := 0
 	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM catalog_triage WHERE image LIKE 'golden %' LIMIT 1) AS handed").Scan(&n)
 	if err != nil || n == 0 {
@@ -168,43 +167,63 @@ func (c *Catalog) relined(ctx context.Context, tx store.Tx, golden string, from 
 	return c.touchLine(ctx, tx, golden)
 }
 
-// fromsIn returns which golden image each is built from.
-func fromsIn(ctx context.Context, tx store.Tx) (map[string]string, error) {
-	froms := map[string]string{}
-	err := store.Each(ctx, tx, func(r store.Row) error {
-		var body string
-		var g Golden
-		if err := r.Scan(&body); err != nil {
+// noteFrom keeps which golden image another is built from, to be found from below; "":
+// from none.
+func noteFrom(ctx context.Context, tx store.Tx, golden, from string) error {
+	_, err := tx.Exec(ctx, "DELETE FROM catalog_from WHERE golden = ?", golden)
+	if err == nil && from != "" {
+		_, err = tx.Exec(ctx, "INSERT INTO catalog_from (golden, base) VALUES (?, ?)", golden, from)
+	}
+	if err != nil {
+		return fmt.Errorf("keep lineage: %w", err)
+	}
+	return nil
+}
+
+// fillFroms notes what golden images are built from where nothing is noted yet: in a
+// database from before it was.
+func (c *Catalog) fillFroms(ctx context.Context) error {
+	return c.store.Update(ctx, func(tx store.Tx) error {
+		var noted int
+		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM catalog_from").Scan(&noted); err != nil || noted > 0 {
 			return err
 		}
-		if err := json.Unmarshal([]byte(body), &g); err != nil {
-			return fmt.Errorf("decode golden image: %w", err)
+		bodies, err := store.Column[string](ctx, tx, "SELECT body FROM catalog_golden")
+		for _, body := range bodies {
+			var g Golden
+			if err == nil {
+				err = json.Unmarshal([]byte(body), &g)
+			}
+			if err == nil {
+				err = noteFrom(ctx, tx, g.Name, g.From)
+			}
 		}
-		froms[g.Name] = g.From
-		return nil
-	}, "SELECT body FROM catalog_golden")
-	return froms, err
+		return err
+	})
 }
 
 // below returns a golden image and all that are built from it, over any number of
 // steps, sorted. Circles do no harm.
-func below(golden string, froms map[string]string) []string {
+func below(ctx context.Context, tx store.Tx, golden string) ([]string, error) {
 	line := []string{golden}
 	for i := 0; i < len(line); i++ {
-		for name, from := range froms {
-			if from == line[i] && !slices.Contains(line, name) {
+		built, err := store.Column[string](ctx, tx, "SELECT golden FROM catalog_from WHERE base = ?", line[i])
+		if err != nil {
+			return nil, fmt.Errorf("read lineage: %w", err)
+		}
+		for _, name := range built {
+			if !slices.Contains(line, name) {
 				line = append(line, name)
 			}
 		}
 	}
 	slices.Sort(line)
-	return line
+	return line, nil
 }
 
 func (c *Catalog) descendants(ctx context.Context, golden string) (line []string, err error) {
 	err = c.store.View(ctx, func(tx store.Tx) error {
-		froms, err := fromsIn(ctx, tx)
-		line = below(golden, froms)
+		line, err = below(ctx, tx, golden)
 		return err
 	})
 	return line, err

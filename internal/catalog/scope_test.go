@@ -319,3 +319,31 @@ func TestTwoServersSeeOneDecision(t *testing.T) {
 		t.Errorf("taken back at the other server: %v", got)
 	}
 }
+
+// TestLineagesAreFoundInOldDatabases: a database from before lineages were kept to be
+// found from below is brought up to date when it is opened.
+func TestLineagesAreFoundInOldDatabases(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		c, ctx := open(t, st), t.Context()
+		for _, g := range []catalog.Golden{{Name: "debian"}, {Name: "python", From: "debian"}, {Name: "shop", From: "python"}} {
+			g.Owner, g.Channels = "o", map[string]image.Digest{"gold": digest(g.Name)}
+			must(c.PutGolden(ctx, g))(t)
+			learn(t, c, g.Name)
+		}
+		concerned := func(c *catalog.Catalog, want int) {
+			t.Helper()
+			if got := must(c.Concerned(ctx, verdict.Triage{Golden: "debian"}))(t); len(got) != want {
+				t.Errorf("a decision on debian concerns %d images, want %d", len(got), want)
+			}
+		}
+		concerned(c, 3)
+		ok(t, st.Update(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM catalog_from")
+			return err
+		}))
+		concerned(c, 1)
+		concerned(open(t, st), 3)
+		must(c.DeleteGolden(ctx, "python"))(t)
+		concerned(c, 1)
+	})
+}
