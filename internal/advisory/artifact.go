@@ -59,8 +59,8 @@ func Pack(dir string, w io.Writer, at time.Time) ([]string, error) {
 
 const wantedOrigin = "give a folder, an http(s) address, or what goldkeep advisory pack has written: a file, or a reference HOST/NAME:TAG in a registry"
 
-// isReference tells a reference with a host from a name that was mistyped.
-func isReference(from string) bool {
+// IsReference tells a reference with a host from a name that was mistyped.
+func IsReference(from string) bool {
 	host, _, below := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(from, "registry:"), "docker://"), "/")
 	return below && host != "" && host[0] != '.' && (strings.ContainsAny(host, ".:") || host == "localhost")
 }
@@ -87,7 +87,7 @@ func PackFile(dir, file string, at time.Time) ([]string, error) {
 
 // openArtifact opens feeds that Pack has packed.
 func (x *Index) openArtifact(ctx context.Context, from string, o SyncOptions) (origin, error) {
-	if _, err := os.Stat(from); err != nil && !isReference(from) {
+	if _, err := os.Stat(from); err != nil && !IsReference(from) {
 		return origin{}, fault.New(fault.NotFound, "no advisories at %.200q: there is no such folder or file", from).WithHint(wantedOrigin)
 	}
 	packed, err := image.OpenFiles(ctx, from, ArtifactType, image.Options{Insecure: o.Insecure})

@@ -52,7 +52,7 @@ func (a *app) notificationCommand() *cobra.Command {
 func showDelivery(t *term.Table, d *client.Delivery) {
 	t.Row("id", d.ID)
 	t.Row("notification", term.First(d.Notification, "none: the owner's contact"))
-	t.Row("state", fmt.Sprintf("%s after %d attempts", d.State, d.Attempts))
+	t.Row("state", fmt.Sprintf("%s, attempts: %d", d.State, d.Attempts))
 	for _, row := range []struct{ name, text string }{
 		{"target", d.Target}, {"answer", d.Answer}, {"created", term.Moment(d.Created)}, {"next attempt", term.Moment(d.Next)}, {"settled", term.Moment(d.Settled)},
 	} {

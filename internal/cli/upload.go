@@ -77,6 +77,8 @@ func (a *app) uploadFeeds(cmd *cobra.Command, o syncFlags) error {
 func (a *app) feedFolder(ctx context.Context, o syncFlags) (dir string, end func(), err error) {
 	if info, err := os.Stat(o.from); err == nil && info.IsDir() {
 		return o.from, func() {}, nil
+	} else if err != nil && !advisory.IsReference(o.from) {
+		return "", nil, notFound("no advisories at %.200q: there is no such folder or file", o.from)
 	}
 	packed, err := image.OpenFiles(ctx, o.from, advisory.ArtifactType, image.Options{Insecure: o.insecure})
 	if err != nil {
