@@ -267,6 +267,7 @@ func nothing(w http.ResponseWriter, op policy.Capability) error {
 		_, _ = w.Write([]byte(`{"errors":[]}` + "\n"))
 		return nil
 	}
+	w.Header()["Content-Type"] = jsonType // as the servers do whose clients come here
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -1,0 +1,184 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tool is the path of a program that hack/clients/build made.
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(must(os.UserCacheDir())(t), "goldkeep", "clients", name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v; build it with: hack/clients/build", err)
+	}
+	return path
+}
+
+// TestCommands runs the stock vault command against Goldkeep, and wants what it
+// prints, and how it ends, to be what it was with the server it was made for.
+func TestCommands(t *testing.T) {
+	scripts := must(filepath.Glob("testdata/shell/*.txt"))(t)
+	known := readGaps(t)
+	var found []string
+	for _, script := range scripts {
+		name := strings.TrimSuffix(filepath.Base(script), ".txt")
+		kept := filepath.Join("testdata", "recorded", name+".txt")
+		if *record != "" {
+			text := strings.Join(runScript(t, script, startVault(t, *record)), "")
+			if err := os.WriteFile(kept, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := transcript(string(must(os.ReadFile(kept))(t)))
+		got := transcript(strings.Join(runScript(t, script, startDev(t).url), ""))
+		if len(want) != len(got) {
+			t.Errorf("%s: %d commands, %d recorded: renew them, see testdata/README.md", name, len(got), len(want))
+			continue
+		}
+		for i := range want {
+			if want[i] == got[i] {
+				continue
+			}
+			command, _, _ := strings.Cut(got[i], "\n")
+			id := fmt.Sprintf("%s/%03d %s", name, i+1, strings.ReplaceAll(command, ": ", " "))
+			found = append(found, fmt.Sprintf("%s: %q, the reference has %q", id, rest(got[i]), rest(want[i])))
+			if !*gaps && !known[id] {
+				t.Errorf("%s\n--- with Goldkeep\n%s\n--- with the reference\n%s", id, got[i], want[i])
+			}
+		}
+	}
+	writeGaps(t, shellGaps, found)
+}
+
+func rest(block string) string {
+	_, rest, _ := strings.Cut(block, "\n")
+	return rest
+}
+
+// transcript cuts a recording into commands with what each printed.
+func transcript(text string) []string {
+	var blocks []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "$ ") {
+			blocks = append(blocks, line)
+		} else if n := len(blocks); n > 0 {
+			blocks[n-1] += line
+		}
+	}
+	return blocks
+}
+
+// runScript runs the commands of a script, and returns each with what it
+// printed and how it ended, without what chance decides.
+func runScript(t *testing.T, script, url string) []string {
+	t.Helper()
+	home := t.TempDir()
+	bin := filepath.Join(home, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(tool(t, vaultTool), filepath.Join(bin, "vault")); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range strings.Lines(string(must(os.ReadFile(script))(t))) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cmd := exec.CommandContext(ctx, "sh", "-c", line)
+		cmd.Dir = home
+		cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "VAULT_ADDR=" + url, "VAULT_MAX_RETRIES=0", "COLUMNS=200"}
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		err := cmd.Run()
+		cancel()
+		var ended *exec.ExitError
+		if err != nil && !errors.As(err, &ended) {
+			t.Fatalf("%s: %v", line, err)
+		}
+		text := strings.ReplaceAll(said.String(), url, "<address>")
+		out = append(out, fmt.Sprintf("$ %s\n%s(exit code %d)\n", line, certain(text), cmd.ProcessState.ExitCode()))
+	}
+	return out
+}
+
+// chances are what no two servers print alike.
+var chances = []struct {
+	is   *regexp.Regexp
+	name string
+}{
+	{regexp.MustCompile(`\b(hvs|hvb|s|b|gk[a-z])\.[A-Za-z0-9_-]{20,}`), "<token>"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "<uuid>"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4} [A-Z]+( m=\S+)?|Z|[+-]\d\d:\d\d)?`), "<time>"},
+	{regexp.MustCompile(`\b1[78]\d{8}\b`), "<unix time>"},
+	{regexp.MustCompile(`(_|\b)[0-9a-f]{8}\b`), "<accessor>"},
+	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "<uuid>"},
+	{regexp.MustCompile(`(goldkeep|vault-cluster)-<accessor>`), "<cluster>"},
+	{regexp.MustCompile(`(?m)^(version|running_plugin_version)( +)\S+$`), "$1 <version>"},
+	{regexp.MustCompile(`vault:v(\d+):[A-Za-z0-9+/=]+`), "vault:v$1:<text>"},
+	{regexp.MustCompile(`(?m)^((wrapping_)?accessor:?\s+|token_accessor\s+|wrapping_accessor:\s+)\S+$`), "$1 <accessor>"},
+	{regexp.MustCompile(`(map\[[^]]*|\b\d+[ms]\d*s?\b)`), "$1"},
+	{regexp.MustCompile(`\b(59m5\d|29m5\d|9m5\d|19m5\d|767h59m5\d)s\b`), "<just under>"},
+	{regexp.MustCompile(`(?m)^(ttl\s+)\S+$`), "$1<ttl>"},
+	{regexp.MustCompile(`[ \t]+`), " "},
+	{regexp.MustCompile(`-{3,}`), "---"},
+	{regexp.MustCompile(`={3,}`), "==="},
+	{regexp.MustCompile(`(?m) +$`), ""},
+}
+
+func certain(text string) string {
+	for _, c := range chances {
+		text = c.is.ReplaceAllString(text, c.name)
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return text
+}
+
+const (
+	requestGaps = "testdata/gaps-requests.txt"
+	shellGaps   = "testdata/gaps-commands.txt"
+	gapsHead    = "# Where Goldkeep answers otherwise than the reference (written by: go test ./e2e/clients -gaps; see README.md).\n"
+)
+
+// readGaps reads which differences are known: request or command, and field.
+func readGaps(t *testing.T) map[string]bool {
+	t.Helper()
+	known := map[string]bool{}
+	for _, file := range []string{requestGaps, shellGaps} {
+		for line := range strings.Lines(string(must(os.ReadFile(file))(t))) {
+			if id, _, ok := strings.Cut(line, ": "); ok && !strings.HasPrefix(line, "#") {
+				known[id] = true
+			}
+		}
+	}
+	return known
+}
+
+func writeGaps(t *testing.T, file string, found []string) {
+	t.Helper()
+	if !*gaps {
+		return
+	}
+	text := gapsHead + strings.Join(slices.Concat(found, []string{""}), "\n")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
