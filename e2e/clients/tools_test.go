@@ -131,7 +131,7 @@ func TestCosign(t *testing.T) {
 		w.run(cosign, "verify-blob", "--key", key, "--insecure-ignore-tlog", "--bundle", "bundle.json", "blob")
 	}
 	s.ask(t, "POST", "transit/keys/signer/rotate", nil)
-	w.run(cosign, "verify-blob", "--key", "hashivault://signer/1", "--insecure-ignore-tlog", "--bundle", "bundle.json", "blob")
+	w.run(cosign, "verify-blob", "--key", "hashivault://signer", "--insecure-ignore-tlog", "--bundle", "bundle.json", "blob")
 }
 
 // TestConsulTemplate writes files from secrets, writes them anew when they
