@@ -247,8 +247,8 @@ func (in *inspector) read(r io.Reader, n int64) ([]byte, error) {
 		want := int(min(n-int64(len(in.buf)), step))
 		at := len(in.buf)
 		if cap(in.buf) < at+want {
-			// Twice what came, at most: a header may state any size.
-			in.buf = slices.Grow(in.buf, max(want, int(min(n-int64(at), int64(at)))))
+			// Twice what came, or little, at most: a header may state any size.
+			in.buf = slices.Grow(in.buf, max(want, int(min(n-int64(at), max(int64(at), 8*step)))))
 		}
 		in.buf = in.buf[:at+want]
 		if _, err := io.ReadFull(r, in.buf[at:]); err != nil {

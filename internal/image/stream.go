@@ -81,11 +81,13 @@ func (s *layerStream) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (s *layerStream) Close() error {
+	err := s.raw.Close() // first: who reads ahead may be waiting for it
 	s.release()
+	s.release = func() {}
 	if s.err == nil {
 		s.err = fault.New(fault.Invalid, "read layer: already closed")
 	}
-	return s.raw.Close()
+	return err
 }
 
 func (s *layerStream) overLimit() error {
@@ -161,7 +163,8 @@ func decompress(from io.Reader) (plain io.Reader, release func(), err error) {
 		if err != nil {
 			return nil, nil, fault.New(fault.Invalid, "read gzip layer: %w", err)
 		}
-		return z, func() { _ = z.Close() }, nil
+		a := readAhead(z) // zstd does so by itself
+		return a, func() { a.close(); _ = z.Close() }, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
