@@ -228,3 +228,49 @@ func TestMatchedAgainByTwoNodesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestJudgedTogetherAsAlone: what a batch of judgements has in common is read once, and
+// every verdict is the one that is made of the image alone, byte for byte; after a feed
+// has changed too, and where somebody has decided on a finding.
+func TestJudgedTogetherAsAlone(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st store.Store) {
+		c, ctx := open(t, st), t.Context()
+		feed(t, st, "Debian", map[string]string{"DSA-1": flaw("DSA-1", "Debian:12", "openssl", "1.1")})
+		feed(t, st, "Go", map[string]string{"GO-1": flaw("GO-1", "Go", "example.com/x", "1.1.0")})
+		channels := map[string]image.Digest{}
+		for i := range 6 {
+			name := fmt.Sprint("app", i)
+			learnLayered(t, c, name, fmt.Sprint("sys", i%2), "mid", "example.com/x", fmt.Sprint("example.com/", i%3))
+			channels[name] = digest(name)
+		}
+		learnLayered(t, c, "nowhere", "sys0", "mid", "example.com/x")
+		must(c.PutGolden(ctx, catalog.Golden{Name: "line", Owner: "o", Contact: "#o", Channels: channels}))(t)
+		must(c.PutGolden(ctx, catalog.Golden{Name: "a-second", Owner: "p", Contact: "#p", Channels: map[string]image.Digest{"gold": digest("app3")}}))(t)
+		names := []string{"prod", "signed"}
+		ok(t, c.PutEnvironment(ctx, environment(t, "apiVersion: goldkeep.dev/v1\nkind: Environment\nmetadata: {name: prod, owner: sec}\nspec: {admit: [{vulnerabilities: {maxCVSS: 6.9}}, {channel: gold}, {hygiene: {root: deny}}]}"), false))
+		ok(t, c.PutEnvironment(ctx, environment(t, "apiVersion: goldkeep.dev/v1\nkind: Environment\nmetadata: {name: signed, owner: sec}\nspec: {admit: [{signedBy: release}, {vulnerabilities: {maxCVSS: 6.9}}]}"), false))
+		var pairs []catalog.Pair
+		for _, name := range []string{"app0", "app1", "app2", "app3", "app4", "app5", "nowhere"} {
+			for _, env := range names {
+				pairs = append(pairs, catalog.Pair{Image: digest(name), Environment: env})
+			}
+		}
+		now := st.Now()
+		same := func(when string) {
+			t.Helper()
+			for _, j := range must(c.JudgeAll(ctx, pairs, now))(t) {
+				env := must(c.Environment(ctx, j.Environment))(t)
+				want := must(c.Judge(ctx, find(t, c, j.Image), *env, now))(t)
+				if diff := cmp.Diff(want, *j.Verdict); diff != "" {
+					t.Errorf("%s: %s in %s (-alone +together):\n%s", when, j.Image, j.Environment, diff)
+				}
+			}
+		}
+		same("at first")
+		keys := feed(t, st, "Go", map[string]string{"GO-1": flaw("GO-1", "Go", "example.com/x", "0.9.0"), "GO-2": flaw("GO-2", "Go", "example.com/1", "2.0.0")})
+		must(c.Refresh(ctx, keys))(t)
+		same("after a feed")
+		must(c.PutTriage(ctx, triage(st, func(d *verdict.Triage) { d.Finding, d.Golden = "DSA-1", "a-second" })))(t)
+		same("after a decision")
+	})
+}
