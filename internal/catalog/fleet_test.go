@@ -274,3 +274,32 @@ func TestJudgedTogetherAsAlone(t *testing.T) {
 		same("after a decision")
 	})
 }
+
+// TestAffectedOfMany: what stands in channels is found the same in both ways of looking.
+func TestAffectedOfMany(t *testing.T) {
+	st := storetest.SQLite(t)
+	c, ctx := open(t, st), t.Context()
+	const many = 300
+	channels := map[string]image.Digest{}
+	for i := range many {
+		name := fmt.Sprint("image", i)
+		learnLayered(t, c, name, "sys", "mid")
+		channels[name] = digest(name)
+	}
+	feed(t, st, "Debian", map[string]string{"DSA-1": flaw("DSA-1", "Debian:12", "openssl", "1.1")})
+	must(c.Refresh(ctx, []advisory.Key{advisory.NewKey("Debian:12", "openssl")}))(t)
+	ok(t, c.PutEnvironment(ctx, environment(t, prod), false))
+	for _, want := range []int{0, 1, many} {
+		stand := map[string]image.Digest{}
+		for name, id := range channels {
+			if len(stand) < want {
+				stand[name] = id
+			}
+		}
+		must(c.PutGolden(ctx, catalog.Golden{Name: "line", Owner: "o", Channels: stand}))(t)
+		hit := must(c.Affected(ctx, "DSA-1", "", 10))(t)
+		if hit.Total != many || len(hit.Images) != 10 || len(hit.Channels) != want || len(hit.Watched) != want {
+			t.Errorf("with %d channels: %d hit, %d channels, %d watched", want, hit.Total, len(hit.Channels), len(hit.Watched))
+		}
+	}
+}
