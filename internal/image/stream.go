@@ -81,13 +81,11 @@ func (s *layerStream) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (s *layerStream) Close() error {
-	err := s.raw.Close() // first: who reads ahead may be waiting for it
-	s.release()
-	s.release = func() {}
+	defer s.release() // last: who reads ahead may be waiting for what is raw
 	if s.err == nil {
 		s.err = fault.New(fault.Invalid, "read layer: already closed")
 	}
-	return err
+	return s.raw.Close()
 }
 
 func (s *layerStream) overLimit() error {
@@ -163,8 +161,7 @@ func decompress(from io.Reader) (plain io.Reader, release func(), err error) {
 		if err != nil {
 			return nil, nil, fault.New(fault.Invalid, "read gzip layer: %w", err)
 		}
-		a := readAhead(z) // zstd does so by itself
-		return a, func() { a.close(); _ = z.Close() }, nil
+		return ahead(z)
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
@@ -175,6 +172,18 @@ func decompress(from io.Reader) (plain io.Reader, release func(), err error) {
 		return nil, nil, fault.New(fault.Unsupported, "read layer: bzip2 and xz layers are not supported")
 	}
 	return r, func() {}, nil
+}
+
+// ahead decompresses while what came before is hashed and looked into, as zstd does by itself.
+func ahead(z *gzip.Reader) (plain io.Reader, release func(), err error) {
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := io.Copy(w, z)
+		w.CloseWithError(err)
+	}()
+	return r, func() { _, _, _ = r.Close(), <-done, z.Close() }, nil
 }
 
 func isGzip(magic []byte) bool { return bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) }
