@@ -68,13 +68,14 @@ type Info struct {
 	Identity    *entity.Identity
 	EntityID    string            // also where that entity is gone
 	Origin      string            // the auth mount (UUID) it comes from; "": none
+	Role        string            // the token role it was made by; "": none
 	Private     map[string]string // what that mount's method keeps with the token; never shown
 	Meta        map[string]string
 	Display     string
 	Path        string
 	Instance    string
 	Type        string
-	NumUses     int // uses left; 0: no limit
+	NumUses     int // uses left; 0: no limit, -1: none, this was the last
 	Orphan      bool
 	Renewable   bool
 	Issued      time.Time
@@ -111,6 +112,7 @@ type NewToken struct {
 	Mount       string            // accessor of the auth mount of a login; needed with Alias
 	Alias       *Alias            // who logs in, as the auth method knows them: finds or makes the entity
 	Groups      []string          // what the method says they are in; external groups with such an alias take them in
+	Role        string            // the token role it is made by
 	Private     map[string]string // what the method wants to find again in Info when the token is to be renewed
 	EntityID    string            // of a child that is somebody else; "": the parent's, where it is no orphan
 }

@@ -43,11 +43,11 @@ func (n *NewToken) checkBatch() error {
 	case n.ID != "":
 		return fault.New(fault.Invalid, "batch tokens cannot have a chosen id")
 	case n.NumUses > 0:
-		return errBatch("limited in their uses")
+		return fault.New(fault.Invalid, "batch tokens cannot have \"num_uses\" set")
 	case n.Period > 0:
-		return errBatch("periodic")
+		return fault.New(fault.Invalid, "batch tokens cannot have \"period\" set")
 	case n.ExplicitMax > 0:
-		return fault.New(fault.Invalid, "batch tokens cannot have an explicit max ttl")
+		return fault.New(fault.Invalid, "batch tokens cannot have \"explicit_max_ttl\" set")
 	}
 	return nil
 }

@@ -144,9 +144,9 @@ func (n *NewToken) check() error {
 	case n.TTL < 0 || n.ExplicitMax < 0 || n.Period < 0:
 		return fault.New(fault.Invalid, "ttl, explicit_max_ttl and period must not be negative")
 	case n.NumUses < 0:
-		return fault.New(fault.Invalid, "num_uses must not be negative")
+		return fault.New(fault.Invalid, "number of uses cannot be negative")
 	case n.Type != "" && n.Type != typeService && n.Type != "default" && n.Type != typeBatch:
-		return fault.New(fault.Invalid, "unknown token type %q", n.Type)
+		return fault.New(fault.Invalid, "invalid 'token_type' value").WithHint("ask for \"service\" or \"batch\"")
 	case size > maxMeta || len(n.Policies) > maxPolicies || len(n.Display) > maxTokenLen:
 		return fault.New(fault.TooLarge, "the token's metadata, policies or display name are too large")
 	case n.Parent != nil && n.Parent.Batch:
@@ -174,7 +174,7 @@ func (n *NewToken) record() *record {
 	r := &record{
 		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
 		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period, MaxTTL: n.MaxTTL, CIDRs: n.CIDRs, Origin: n.Origin,
-		Private: n.Private,
+		Private: n.Private, Role: n.Role,
 	}
 	if r.Display == "" {
 		r.Display = "token"
@@ -251,18 +251,33 @@ func (t *Tokens) setLifetime(rec *record, asked time.Duration, now time.Time) (w
 		ttl = t.o.DefaultTTL
 	}
 	if limit := t.limit(rec); rec.Period == 0 && ttl > limit {
+		warnings = append(warnings, capped(ttl, limit))
 		ttl = limit
-		warnings = append(warnings, fmt.Sprintf("the ttl is above the largest allowed and was cut to %d seconds", int64(ttl.Seconds())))
 	}
 	if rec.ExplicitMax > 0 && ttl > rec.ExplicitMax {
+		warnings = append(warnings, capped(ttl, rec.ExplicitMax))
 		ttl = rec.ExplicitMax
-		if asked > ttl {
-			warnings = append(warnings, "the ttl is above explicit_max_ttl and was cut to it")
-		}
 	}
 	rec.CreationTTL = ttl
 	rec.Expires = now.Add(ttl)
 	return warnings
+}
+
+// capped says, in the words clients know, that a lifetime was cut.
+func capped(asked, limit time.Duration) string {
+	return fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly", short(asked), short(limit))
+}
+
+// short is a duration without the zeros behind: "10h" and not "10h0m0s".
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
 }
 
 // limit is the longest a token may live that has no period.
@@ -287,7 +302,7 @@ func grantedPolicies(parent *record, n NewToken) ([]string, error) {
 	}
 	if slices.Contains(names, policy.RootName) {
 		if parent != nil && !parent.root() {
-			return nil, fault.New(fault.Invalid, "only a root token can create root tokens")
+			return nil, fault.New(fault.Invalid, "child policies must be subset of parent: only a root token can create root tokens")
 		}
 		return []string{policy.RootName}, nil
 	}
@@ -297,7 +312,7 @@ func grantedPolicies(parent *record, n NewToken) ([]string, error) {
 	if parent != nil && !parent.root() && !n.AnyPolicy {
 		for _, name := range names {
 			if name != policy.DefaultName && !slices.Contains(parent.Policies, name) {
-				return nil, fault.New(fault.Invalid, "child policies must be a subset of the parent's").
+				return nil, fault.New(fault.Invalid, "child policies must be subset of parent").
 					WithHint("ask for policies of your own token, or use a token with sudo on auth/token/create")
 			}
 		}
@@ -328,7 +343,7 @@ func (t *Tokens) insert(ctx context.Context, tx store.Tx, w barrier.Writer, rec 
 		return err
 	}
 	if old != nil {
-		return fault.New(fault.Invalid, "cannot create a token with a duplicate id")
+		return fault.New(fault.Invalid, "cannot create a token with a duplicate ID")
 	}
 	if err := save(ctx, w, rec); err != nil {
 		return err
@@ -410,7 +425,7 @@ func (t *Tokens) renew(ctx context.Context, asked Renewal, unknown func() error,
 			return unknown()
 		}
 		if !rec.Renewable {
-			return fault.New(fault.Invalid, "the token is not renewable")
+			return fault.New(fault.Invalid, "lease is not renewable")
 		}
 		if terms := asked.Terms; terms != nil {
 			rec.MaxTTL, rec.Period = terms.MaxTTL, terms.Period
@@ -447,7 +462,7 @@ func (t *Tokens) extend(rec *record, asked Renewal, now time.Time) (warnings []s
 	rec.Expires, rec.Renewed = now.Add(ttl), now
 	if end := rec.Issued.Add(limit); limit > 0 && rec.Expires.After(end) {
 		rec.Expires = end
-		warnings = append(warnings, "the ttl was cut: the token has reached its largest lifetime")
+		warnings = append(warnings, capped(ttl, limit))
 	}
 	return warnings
 }

@@ -120,6 +120,7 @@ type record struct {
 	Origin      string            `json:"origin,omitempty"`
 	EntityID    string            `json:"entity_id,omitempty"`
 	Private     map[string]string `json:"private,omitempty"`
+	Role        string            `json:"role,omitempty"`
 	Type        string            `json:"type,omitempty"`  // typeBatch; else it is kept
 	Proof       []byte            `json:"proof,omitempty"` // key of the row in token_proof
 
@@ -143,7 +144,7 @@ func (r *record) live(now time.Time) bool {
 
 // errBadToken is the one answer for every token that is not accepted: it does
 // not say why.
-func errBadToken() error { return fault.New(fault.Denied, "permission denied: bad token") }
+func errBadToken() error { return fault.New(fault.Denied, "permission denied") }
 
 func errBadAccessor() error { return fault.New(fault.Invalid, "invalid accessor") }
 
@@ -336,8 +337,13 @@ func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barri
 		if err != nil {
 			return err
 		}
-		now := t.o.Space.Now()
-		ok, err := accepted(ctx, r, rec, now)
+		now, seen := t.o.Space.Now(), rec
+		if rec != nil && rec.Spent { // its last request may be this very look
+			unspent := *rec
+			unspent.Spent = false
+			seen = &unspent
+		}
+		ok, err := accepted(ctx, r, seen, now)
 		if err == nil && !ok {
 			err = unknown()
 		}
@@ -358,7 +364,10 @@ func (r *record) info(now time.Time) *Info {
 		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
 		Type: typeService, NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
 		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs, EntityID: r.EntityID,
-		Origin: r.Origin, Private: maps.Clone(r.Private),
+		Origin: r.Origin, Role: r.Role, Private: maps.Clone(r.Private),
+	}
+	if r.Spent {
+		i.NumUses = -1
 	}
 	if !r.Expires.IsZero() {
 		i.TTL = r.Expires.Sub(now)

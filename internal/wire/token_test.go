@@ -27,7 +27,7 @@ func TestTokenRoles(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, shown[name], want)
 		}
 	}
-	for _, name := range []string{"allowed_policies", "allowed_policies_glob", "disallowed_policies", "disallowed_policies_glob", "allowed_entity_aliases", "token_bound_cidrs"} {
+	for _, name := range []string{"allowed_policies", "allowed_policies_glob", "disallowed_policies", "disallowed_policies_glob", "token_bound_cidrs"} {
 		if list, ok := shown[name].([]any); !ok || len(list) != 0 {
 			t.Errorf("%s: %v", name, shown[name])
 		}
@@ -154,4 +154,18 @@ path "secret/data/teams/{{identity.groups.names.devs.metadata.folder}}/*" { capa
 	w.call(200, "POST", "identity/group", w.root, `{"name":"devs","metadata":{"folder":"front"},"member_entity_ids":["`+tokens["bob"].Auth.Entity+`"]}`)
 	w.call(200, "GET", "secret/data/teams/front/x", tokens["bob"].Auth.Token, "")
 	w.call(403, "GET", "secret/data/teams/front/x", tokens["eve"].Auth.Token, "")
+}
+
+// TestLastUse: the last use allowed is one, whatever it is for.
+func TestLastUse(t *testing.T) {
+	w := enabled(t)
+	token := w.call(200, "POST", "auth/token/create", w.root, `{"num_uses":2,"policies":["default"],"display_name":"my name!"}`).Auth.Token
+	if left := w.call(200, "GET", "auth/token/lookup-self", token, "").Data; left["num_uses"] != 1.0 || left["display_name"] != "token-my-name" {
+		t.Errorf("after one: %v", left)
+	}
+	if left := w.call(200, "GET", "auth/token/lookup-self", token, "").Data["num_uses"]; left != -1.0 {
+		t.Errorf("in the last: %v", left)
+	}
+	w.call(403, "GET", "auth/token/lookup-self", token, "")
+	w.call(403, "POST", "auth/token/lookup", w.root, `{"token":"`+token+`"}`)
 }

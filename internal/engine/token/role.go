@@ -82,7 +82,7 @@ func (e *Engine) readRole(ctx context.Context, _ *engine.Request, v engine.Vars)
 	data := map[string]any{
 		"name": r.Name, "orphan": r.Orphan, "renewable": !r.Fixed, "path_suffix": r.Suffix,
 		"allowed_policies": some(r.Allowed), "allowed_policies_glob": some(r.AllowedGlob),
-		"disallowed_policies": some(r.Denied), "disallowed_policies_glob": some(r.DeniedGlob), "allowed_entity_aliases": some(r.Aliases),
+		"disallowed_policies": some(r.Denied), "disallowed_policies_glob": some(r.DeniedGlob), "allowed_entity_aliases": r.Aliases,
 		"period": int64(r.Token.Period / time.Second), "explicit_max_ttl": int64(r.Token.ExplicitMax / time.Second),
 	}
 	r.Token.Show(data)
@@ -128,6 +128,9 @@ var suffix = regexp.MustCompile(`^\w[\w.-]*\w$`)
 
 // take changes a role where the request says something.
 func (r *role) take(f *engine.Fields) error {
+	if f.Has("bound_cidrs") { // the old name
+		r.Token.CIDRs = f.List("bound_cidrs")
+	}
 	for name, to := range map[string]*[]string{
 		"allowed_policies": &r.Allowed, "disallowed_policies": &r.Denied,
 		"allowed_policies_glob": &r.AllowedGlob, "disallowed_policies_glob": &r.DeniedGlob, "allowed_entity_aliases": &r.Aliases,
@@ -148,7 +151,7 @@ func (r *role) take(f *engine.Fields) error {
 	}
 	switch {
 	case r.Suffix != "" && (len(r.Suffix) > 256 || !suffix.MatchString(r.Suffix)):
-		return fault.New(fault.Invalid, "given role path suffix contains invalid characters; must conform to %s", suffix)
+		return fault.New(fault.Invalid, "given role path suffix contains invalid characters; must match \\w[\\w-.]+\\w")
 	case r.Token.Type != "batch":
 		return nil
 	case !r.Orphan:
@@ -191,9 +194,9 @@ func (e *Engine) createByRole(ctx context.Context, req *engine.Request, v engine
 		return nil, err
 	}
 	if n.ID != "" && !sudo {
-		return nil, errSudo()
+		return nil, errSudo("specify token id")
 	}
-	n.AnyPolicy = sudo
+	n.AnyPolicy, n.Role = sudo, r.Name
 	if err := r.bound(&n, req.Subject); err != nil {
 		return nil, err
 	}
@@ -246,6 +249,7 @@ func (r *role) policies(n *auth.NewToken, parent *auth.Subject) error {
 		}
 		for _, name := range wanted {
 			if name != policy.DefaultName && !slices.Contains(r.Allowed, name) && !matches(r.AllowedGlob, name) {
+				wanted = lowered(append(wanted, policy.DefaultName))
 				return fault.New(fault.Invalid, "token policies (%q) must be subset of the role's allowed policies (%q) or glob policies (%q)", wanted, r.Allowed, r.AllowedGlob)
 			}
 		}

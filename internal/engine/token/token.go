@@ -7,7 +7,9 @@ package token
 import (
 	"context"
 	"encoding/json"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
@@ -135,7 +137,7 @@ func asked(req *engine.Request) (auth.NewToken, error) {
 		NumUses: f.Int("num_uses", 0), Display: "token", Path: req.Mount + req.Path, Type: f.Text("type"),
 		NoParent: f.Bool("no_parent", false), NoDefault: f.Bool("no_default_policy", false),
 	}
-	if name := f.Text("display_name"); name != "" {
+	if name := strings.Trim(unprintable.ReplaceAllString(f.Text("display_name"), "-"), "-"); name != "" {
 		n.Display = "token-" + name
 	}
 	if n.TTL == 0 {
@@ -145,11 +147,22 @@ func asked(req *engine.Request) (auth.NewToken, error) {
 		renewable := f.Bool("renewable", true)
 		n.Renewable = &renewable
 	}
-	return n, f.Err()
+	switch {
+	case f.Err() != nil:
+		return n, f.Err()
+	case strings.HasPrefix(n.ID, "s."):
+		return n, fault.New(fault.Invalid, "custom token ID cannot have the 's.' prefix")
+	case strings.Contains(n.ID, "."):
+		return n, fault.New(fault.Invalid, "custom token ID cannot have a '.' in the value")
+	}
+	return n, nil
 }
 
-func errSudo() error {
-	return fault.New(fault.Invalid, "root or sudo privileges required to choose an id, to create an orphan or a periodic token")
+// unprintable is what a display name cannot hold.
+var unprintable = regexp.MustCompile(`[^a-zA-Z0-9-]`)
+
+func errSudo(what string) error {
+	return fault.New(fault.Invalid, "root or sudo privileges required to %s", what)
 }
 
 func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo bool) (*engine.Response, error) {
@@ -158,8 +171,14 @@ func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo boo
 		return nil, err
 	}
 	n.NoParent, n.AnyPolicy = n.NoParent || orphan, sudo
-	if !sudo && (n.ID != "" || n.NoParent || n.Period > 0) {
-		return nil, errSudo()
+	switch {
+	case sudo:
+	case n.ID != "":
+		return nil, errSudo("specify token id")
+	case n.NoParent:
+		return nil, errSudo("create orphan token")
+	case n.Period > 0:
+		return nil, errSudo("create periodic token")
 	}
 	if f := engine.Read(req); f.Has("entity_alias") {
 		return nil, fault.New(fault.Invalid, "'entity_alias' is only allowed in combination with token role")
@@ -172,7 +191,7 @@ func (e *Engine) grant(ctx context.Context, n auth.NewToken) (*engine.Response, 
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Auth: granted, Warnings: append(e.unknownPolicies(ctx, granted), granted.Warnings...)}, nil
+	return &engine.Response{Auth: granted, Warnings: append(granted.Warnings, e.unknownPolicies(ctx, granted)...)}, nil
 }
 
 // unknownPolicies warns of policies that are not there (yet).
@@ -194,9 +213,13 @@ func (e *Engine) lookupSelf(ctx context.Context, req *engine.Request, _ engine.V
 }
 
 func (e *Engine) lookup(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	token, err := named(req, "token")
-	if err != nil {
-		return nil, err
+	f := engine.Read(req)
+	token := f.Text("token")
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if token == "" {
+		token = req.Token
 	}
 	info, err := e.tokens.Info(ctx, token)
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
@@ -228,11 +251,14 @@ func badAccessor(err error) error {
 	return err
 }
 
+// missing is what callers are told to send.
+var missing = map[string]string{"token": "token ID", "accessor": "accessor"}
+
 func named(req *engine.Request, field string) (string, error) {
 	f := engine.Read(req)
 	name := f.Text(field)
 	if f.Err() == nil && name == "" {
-		return "", fault.New(fault.Invalid, "missing %s", field)
+		return "", fault.New(fault.Invalid, "missing %s", missing[field])
 	}
 	return name, f.Err()
 }
@@ -256,6 +282,9 @@ func (e *Engine) renewToken(ctx context.Context, req *engine.Request, token stri
 		return nil, f.Err()
 	}
 	was, err := e.tokens.Info(ctx, token)
+	if fault.Is(err, fault.Denied) {
+		return nil, fault.New(fault.Invalid, "token not found")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -334,6 +363,9 @@ func (e *Engine) revokeOrphan(ctx context.Context, req *engine.Request, _ engine
 	if err != nil {
 		return nil, err
 	}
+	if _, err := e.tokens.Info(ctx, token); fault.Is(err, fault.Denied) {
+		return nil, fault.New(fault.Invalid, "token to revoke not found")
+	}
 	return nil, e.tokens.RevokeOrphan(ctx, token)
 }
 
@@ -342,7 +374,11 @@ func (e *Engine) revokeAccessor(ctx context.Context, req *engine.Request, _ engi
 	if err != nil {
 		return nil, err
 	}
-	return nil, badAccessor(e.tokens.RevokeAccessor(ctx, accessor))
+	err = badAccessor(e.tokens.RevokeAccessor(ctx, accessor))
+	if fault.Is(err, fault.Invalid) {
+		return &engine.Response{Warnings: []string{"No token found with this accessor"}}, nil
+	}
+	return nil, err
 }
 
 func (e *Engine) accessors(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -360,7 +396,7 @@ func (e *Engine) tidy(ctx context.Context, _ *engine.Request, _ engine.Vars) (*e
 	if _, err := e.tokens.Tidy(ctx, tidyBatch); err != nil {
 		return nil, err
 	}
-	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully done."}}, nil
+	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully started. Any information from the operation will be printed to the server's logs."}}, nil
 }
 
 // lookedUp is what is told about a token.
@@ -385,6 +421,7 @@ type lookedUp struct {
 	Period      int64             `json:"period,omitempty"`
 	Policies    []string          `json:"policies"`
 	Renewable   bool              `json:"renewable"`
+	Role        string            `json:"role,omitempty"`
 	TTL         int64             `json:"ttl"`
 	Type        string            `json:"type"`
 }
@@ -394,7 +431,7 @@ func show(i *auth.Info, token string) *engine.Response {
 		Accessor: i.Accessor, Created: i.Issued.Unix(), CreationTTL: seconds(i.CreationTTL), Display: i.Display,
 		ExplicitMax: seconds(i.ExplicitMax), ID: token, Issued: i.Issued, Meta: i.Meta, NumUses: i.NumUses,
 		Orphan: i.Orphan, Path: i.Path, Period: seconds(i.Period), Policies: i.Policies, Renewable: i.Renewable,
-		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs, EntityID: i.EntityID,
+		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs, EntityID: i.EntityID, Role: i.Role,
 	}
 	if i.Identity != nil {
 		l.FromEntity = i.Identity.Policies
