@@ -37,6 +37,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/engine/totp"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
 	"github.com/goldkeep/goldkeep/internal/entity"
@@ -184,7 +185,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.policies.Exclusive, s.policies.Resolver = s.store.Exclusive(), s.workloadPolicy
 	s.wrapping = engine.NewWrapping(space.Sub("wrapping"))
 	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{
-		"kv": s.watched(kv.New), "transit": transit.New,
+		"kv": s.watched(kv.New), "transit": transit.New, "totp": totp.New,
 		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
 		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
 	}, s.store.Exclusive())

@@ -33,6 +33,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
+	"github.com/goldkeep/goldkeep/internal/engine/totp"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
 	"github.com/goldkeep/goldkeep/internal/entity"
@@ -152,7 +153,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	policies := auth.NewPolicies(space.Sub("policy"))
 	wrapping := engine.NewWrapping(space.Sub("wrapping"))
 	kinds := map[string]engine.Kind{
-		"kv": kv.New, "transit": transit.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
+		"kv": kv.New, "transit": transit.New, "totp": totp.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
 		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens), "auth/kubernetes": kubernetes.New(tokens, kubernetes.PodDir), "auth/cert": cert.New(tokens),
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
 	}

@@ -43,8 +43,8 @@ func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Respo
 }
 
 // Special implements engine.Engine.
-func (*Engine) Special() engine.Special {
-	return engine.Special{Still: []string{
+func (e *Engine) Special() engine.Special {
+	return engine.Special{Routes: e.router.All(), Still: []string{
 		"encrypt/*", "decrypt/*", "rewrap/*", "sign/*", "verify/*", "hmac/*", "datakey/*", "random", "random/*", "hash", "hash/*",
 	}}
 }

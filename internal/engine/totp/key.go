@@ -1,0 +1,247 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package totp
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"image/png"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/boombuler/barcode"
+	"github.com/boombuler/barcode/qr"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/fault"
+)
+
+// key is one shared secret and how codes are made of it.
+type key struct {
+	Secret    []byte `json:"secret"`
+	Issuer    string `json:"issuer,omitempty"`
+	Account   string `json:"account,omitempty"`
+	Period    int    `json:"period"` // seconds
+	Algorithm string `json:"algorithm"`
+	Digits    int    `json:"digits"`
+	Skew      int    `json:"skew"` // how many periods before and after a code is accepted
+}
+
+// hashes are the algorithms of RFC 6238.
+var hashes = map[string]func() hash.Hash{"SHA1": sha1.New, "SHA256": sha256.New, "SHA512": sha512.New}
+
+// The limits of a key.
+const (
+	maxSecret = 1024 // bytes
+	maxPeriod = 24 * 60 * 60
+	maxText   = 1024
+	maxQR     = 2048 // pixels
+)
+
+// counter is the number of periods since 1970.
+func (k *key) counter(now time.Time) uint64 { return uint64(now.Unix()) / uint64(k.Period) }
+
+// code is the code of a counter: RFC 4226, section 5.3.
+func (k *key) code(counter uint64) string {
+	mac := hmac.New(hashes[k.Algorithm], k.Secret)
+	_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, counter)) // a hash never fails
+	sum := mac.Sum(nil)
+	at := sum[len(sum)-1] & 0x0f
+	number := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
+	modulus := uint32(1_000_000)
+	if k.Digits == 8 {
+		modulus = 100_000_000
+	}
+	return fmt.Sprintf("%0*d", k.Digits, number%modulus)
+}
+
+// match finds the counter a code belongs to, among those accepted now.
+func (k *key) match(code string, now time.Time) (counter uint64, ok bool) {
+	code = strings.TrimSpace(code)
+	for step := -k.Skew; step <= k.Skew; step++ {
+		c := k.counter(now) + uint64(step) // wraps for -1, as it should
+		if subtle.ConstantTimeCompare([]byte(k.code(c)), []byte(code)) == 1 {
+			counter, ok = c, true
+		}
+	}
+	return counter, ok
+}
+
+// options are what a write of a key says.
+type options struct {
+	made     key
+	text     string // the secret, in base32
+	url      string
+	generate bool
+	exported bool
+	keySize  int
+	qrSize   int
+}
+
+func readOptions(f *engine.Fields) (*options, error) {
+	o := &options{
+		generate: f.Bool("generate", false), exported: f.Bool("exported", true),
+		keySize: f.Int("key_size", 20), qrSize: f.Int("qr_size", 200), text: f.Text("key"), url: f.Text("url"),
+		made: key{
+			Issuer: f.Text("issuer"), Account: f.Text("account_name"), Algorithm: f.Text("algorithm"),
+			Digits: f.Int("digits", 6), Skew: f.Int("skew", 1), Period: 30,
+		},
+	}
+	if f.Has("period") {
+		o.made.Period = int(f.Duration("period") / time.Second)
+	}
+	if o.made.Algorithm == "" {
+		o.made.Algorithm = "SHA1"
+	}
+	return o, f.Err()
+}
+
+// key is the key these options ask for.
+func (o *options) key() (*key, error) {
+	k := o.made
+	var err error
+	switch {
+	case o.generate && (o.text != "" || o.url != ""):
+		return nil, fault.New(fault.Invalid, "a key or a url should not be passed if generate is true")
+	case o.generate:
+		err = o.makeSecret(&k)
+	case o.url != "":
+		err = k.takeURL(o.url)
+	case o.text == "":
+		return nil, fault.New(fault.Invalid, "the key value is required")
+	default:
+		k.Secret, err = readSecret(o.text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &k, k.validate()
+}
+
+func (o *options) makeSecret(k *key) error {
+	switch {
+	case k.Issuer == "":
+		return fault.New(fault.Invalid, "the issuer value is required for generated keys")
+	case k.Account == "":
+		return fault.New(fault.Invalid, "the account_name value is required for generated keys")
+	case o.keySize < 1 || o.keySize > maxSecret:
+		return fault.New(fault.Invalid, "the key_size value must be from 1 to %d", maxSecret)
+	case o.qrSize < 0 || o.qrSize > maxQR:
+		return fault.New(fault.Invalid, "the qr_size value must be from 0 to %d", maxQR)
+	}
+	k.Secret = make([]byte, o.keySize)
+	_, _ = rand.Read(k.Secret) // never fails: see crypto/rand
+	return nil
+}
+
+var base32Text = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+func readSecret(text string) ([]byte, error) {
+	text = strings.ToUpper(strings.TrimRight(strings.ReplaceAll(text, " ", ""), "="))
+	secret, err := base32Text.DecodeString(text)
+	if err != nil || len(secret) == 0 || len(secret) > maxSecret {
+		return nil, fault.New(fault.Invalid, "invalid key value: want base32 of 1 to %d bytes", maxSecret)
+	}
+	return secret, nil
+}
+
+// takeURL takes what a url of the form otpauth://totp/ISSUER:ACCOUNT?secret=... says.
+func (k *key) takeURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "otpauth" || u.Host != "totp" {
+		return fault.New(fault.Invalid, "an error occurred while parsing url string: want otpauth://totp/...")
+	}
+	q := u.Query()
+	if k.Secret, err = readSecret(q.Get("secret")); err != nil {
+		return err
+	}
+	label := strings.TrimPrefix(u.Path, "/")
+	if issuer, account, ok := strings.Cut(label, ":"); ok {
+		k.Issuer, label = issuer, account
+	}
+	k.Account = strings.TrimSpace(label)
+	if issuer := q.Get("issuer"); issuer != "" {
+		k.Issuer = issuer
+	}
+	if algorithm := q.Get("algorithm"); algorithm != "" {
+		k.Algorithm = strings.ToUpper(algorithm)
+	}
+	for name, to := range map[string]*int{"period": &k.Period, "digits": &k.Digits} {
+		if value := q.Get(name); value != "" {
+			if *to, err = strconv.Atoi(value); err != nil {
+				return fault.New(fault.Invalid, "the url's %s is no whole number", name)
+			}
+		}
+	}
+	return nil
+}
+
+func (k *key) validate() error {
+	switch {
+	case hashes[k.Algorithm] == nil:
+		return fault.New(fault.Invalid, "the algorithm value is not valid: want SHA1, SHA256 or SHA512")
+	case k.Digits != 6 && k.Digits != 8:
+		return fault.New(fault.Invalid, "the digits value can only be 6 or 8")
+	case k.Period < 1 || k.Period > maxPeriod:
+		return fault.New(fault.Invalid, "the period value must be from 1 second to a day")
+	case k.Skew != 0 && k.Skew != 1:
+		return fault.New(fault.Invalid, "the skew value must be 0 or 1")
+	case len(k.Issuer) > maxText || len(k.Account) > maxText:
+		return fault.New(fault.Invalid, "issuer and account_name have at most %d bytes", maxText)
+	}
+	return nil
+}
+
+// url is the key as authenticator apps read it.
+func (k *key) url() string {
+	q := url.Values{}
+	q.Set("secret", base32Text.EncodeToString(k.Secret))
+	q.Set("issuer", k.Issuer)
+	q.Set("period", strconv.Itoa(k.Period))
+	q.Set("algorithm", k.Algorithm)
+	q.Set("digits", strconv.Itoa(k.Digits))
+	return "otpauth://totp/" + url.PathEscape(k.Issuer+":"+k.Account) + "?" + strings.ReplaceAll(q.Encode(), "+", "%20")
+}
+
+// show is the answer that hands a new key out: as url and, where size is not 0, as a
+// picture of so many pixels.
+func show(k *key, size int) (*engine.Response, error) {
+	answer := map[string]string{"url": k.url()}
+	if size > 0 {
+		picture, err := draw(k.url(), size)
+		if err != nil {
+			return nil, err
+		}
+		answer["barcode"] = picture
+	}
+	return &engine.Response{Data: answer}, nil
+}
+
+// draw makes a QR code: PNG, in base64.
+func draw(text string, size int) (string, error) {
+	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "the key is too long for a QR code").WithHint("set qr_size to 0")
+	}
+	if code, err = barcode.Scale(code, size, size); err != nil {
+		return "", fault.New(fault.Invalid, "the QR code does not fit into %d pixels", size).WithHint("set qr_size higher, or to 0")
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, code); err != nil {
+		return "", fmt.Errorf("draw QR code: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
+}
