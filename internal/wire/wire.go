@@ -26,6 +26,7 @@ import (
 type Options struct {
 	MaxBody int64        // largest request body in bytes; 0: 32 MiB
 	Logger  *slog.Logger // for errors nobody classified; nil: they are dropped
+	CORS    CORS         // nil: browsers are not answered for web pages
 }
 
 const defaultMaxBody = 32 << 20
@@ -49,12 +50,15 @@ func Handler(g *gate.Gate, o Options) http.Handler {
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Cache-Control"] = noStore
+	if h.cors(w, r) {
+		return
+	}
 	req, err := h.request(w, r)
 	if err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	resp, err := h.gate.Handle(r.Context(), req)
+	resp, err := h.handle(r, req)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -62,6 +66,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := answer(w, r, resp); err != nil {
 		h.fail(w, r, err)
 	}
+}
+
+func (h *handler) handle(r *http.Request, req *gate.Request) (*gate.Response, error) {
+	if r.Header[inlinePath] != nil {
+		return h.inline(r, req)
+	}
+	return h.gate.Handle(r.Context(), req)
 }
 
 var (

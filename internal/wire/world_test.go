@@ -60,6 +60,7 @@ type world struct {
 	keys  []string
 
 	leases *lease.Ledger
+	sys    *sys.Engine
 	legacy bool     // the unauthenticated paths are on
 	target sync.Map // credentials at the target of the issuer
 }
@@ -129,7 +130,7 @@ func (w *world) start() {
 	w.t.Cleanup(func() { _ = file.Close() })
 	w.audit = &auditSwitch{Log: file}
 	w.gate = wiring(w, logger)
-	w.srv = httptest.NewTLSServer(wire.Handler(w.gate, wire.Options{Logger: logger}))
+	w.srv = httptest.NewTLSServer(wire.Handler(w.gate, wire.Options{Logger: logger, CORS: w.sys.CORS}))
 	w.srv.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 32
 	w.t.Cleanup(w.srv.Close)
 }
@@ -164,12 +165,13 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
 	}))
 	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Space: space.Sub("identity-oidc")}))
-	mounts.Fix("sys/", "system", "system endpoints", sys.New(sys.Options{
+	w.sys = sys.New(sys.Options{
 		Barrier: w.b, Keys: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
 		LegacyRekey: w.legacy, LegacyRoot: w.legacy,
 		Quotas: quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
-	}))
+	})
+	mounts.Fix("sys/", "system", "system endpoints", w.sys)
 	mounts.Fix("api/", "api", "", evidence{})
 	return gate.New(gate.Options{
 		Barrier: w.b, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: leases,

@@ -76,8 +76,8 @@ const (
 	maxHeaders     = 100
 )
 
-// CORS says which web pages may use the API.
-type CORS struct {
+// cors says which web pages may use the API.
+type cors struct {
 	Enabled bool     `json:"enabled"`
 	Origins []string `json:"allowed_origins,omitempty"`
 	Headers []string `json:"allowed_headers,omitempty"`
@@ -89,11 +89,14 @@ var corsHeaders = []string{
 	"X-Vault-Wrap-Format", "X-Vault-Wrap-TTL", "X-Vault-Policy-Override", "Authorization", "X-Vault-Token",
 }
 
-// CORS returns what config/cors says.
-func (e *Engine) CORS(ctx context.Context) (CORS, error) { return look[CORS](ctx, e.o.Space, corsAt) }
+// CORS returns the origins and headers that config/cors allows; none while it is off.
+func (e *Engine) CORS(ctx context.Context) (origins, headers []string, err error) {
+	c, err := look[cors](ctx, e.o.Space, corsAt)
+	return c.Origins, c.Headers, err
+}
 
 func (e *Engine) readCORS(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	c, err := e.CORS(ctx)
+	c, err := look[cors](ctx, e.o.Space, corsAt)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +105,7 @@ func (e *Engine) readCORS(ctx context.Context, _ *engine.Request, _ engine.Vars)
 
 func (e *Engine) writeCORS(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	c := CORS{Enabled: true, Origins: f.List("allowed_origins"), Headers: append(slices.Clone(corsHeaders), f.List("allowed_headers")...)}
+	c := cors{Enabled: true, Origins: f.List("allowed_origins"), Headers: append(slices.Clone(corsHeaders), f.List("allowed_headers")...)}
 	switch {
 	case f.Err() != nil:
 		return nil, f.Err()
@@ -111,11 +114,11 @@ func (e *Engine) writeCORS(ctx context.Context, req *engine.Request, _ engine.Va
 	case len(c.Origins) > 1 && slices.Contains(c.Origins, "*"):
 		return nil, fault.New(fault.Invalid, "to allow all origins the '*' must be the only value for allowed_origins")
 	}
-	return nil, change(ctx, e.o.Space, corsAt, func(have *CORS) { *have = c })
+	return nil, change(ctx, e.o.Space, corsAt, func(have *cors) { *have = c })
 }
 
 func (e *Engine) deleteCORS(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return nil, change(ctx, e.o.Space, corsAt, func(have *CORS) { *have = CORS{} })
+	return nil, change(ctx, e.o.Space, corsAt, func(have *cors) { *have = cors{} })
 }
 
 // headers are settings by header.
