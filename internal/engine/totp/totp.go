@@ -170,7 +170,7 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 		if valid = right; !right {
 			return nil
 		}
-		return spend(ctx, w, v["name"], k, counter, req.Now)
+		return spend(ctx, w, usedAt(v["name"]), use{counter, k.counter(req.Now) - uint64(k.Skew)})
 	})
 	if err != nil {
 		return nil, err
@@ -178,11 +178,15 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 	return &engine.Response{Data: map[string]bool{"valid": valid}}, nil
 }
 
-// spend notes that the code of a counter was used; one that was already is refused.
+// use is the use of a counter's code; oldest is the first counter of which a code is
+// accepted now.
+type use struct{ counter, oldest uint64 }
+
+// spend notes at a path that a code was used; one that was already is refused.
 // Counters that no code is accepted for any more are forgotten.
-func spend(ctx context.Context, w barrier.Writer, name string, k *key, counter uint64, now time.Time) error {
+func spend(ctx context.Context, w barrier.Writer, at string, u use) error {
 	var used []uint64
-	found, err := w.Get(ctx, usedAt(name))
+	found, err := w.Get(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -191,9 +195,9 @@ func spend(ctx context.Context, w barrier.Writer, name string, k *key, counter u
 			return fmt.Errorf("decode used codes: %w", err)
 		}
 	}
-	if slices.Contains(used, counter) {
+	if slices.Contains(used, u.counter) {
 		return fault.New(fault.Invalid, "code already used; wait until the next time period")
 	}
-	used = slices.DeleteFunc(used, func(c uint64) bool { return c+uint64(k.Skew) < k.counter(now) })
-	return w.Put(ctx, barrier.Entry{Path: usedAt(name), Value: engine.Stored(append(used, counter))})
+	used = slices.DeleteFunc(used, func(c uint64) bool { return c < u.oldest })
+	return w.Put(ctx, barrier.Entry{Path: at, Value: engine.Stored(append(used, u.counter))})
 }
