@@ -131,6 +131,9 @@ func TestLogin(t *testing.T) {
 	if got.TTL != 5*time.Minute || strings.Join(got.Policies, " ") != "default reader" {
 		t.Errorf("token: %+v", got)
 	}
+	if name, _ := w.Who(); name != "till" {
+		t.Errorf("alias: %s", name)
+	}
 	w.Invalid("login", m{"name": "other"}, "invalid certificate")
 	w.OK("certs/shop", m{"token_bound_cidrs": "10.0.0.0/8"})
 	w.Refused(fault.Denied, "login", nil, "permission denied")

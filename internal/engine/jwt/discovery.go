@@ -30,8 +30,8 @@ func discover(ctx context.Context, client *http.Client, base string) (*discovery
 	if err := engine.GetJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
 		return nil, err
 	}
-	if d.Issuer != base {
-		return nil, fault.New(fault.Invalid, "the provider calls itself %q", d.Issuer).WithHint("oidc_discovery_url must be the issuer, to the letter")
+	if d.Issuer == "" || strings.TrimSuffix(d.Issuer, "/") != strings.TrimSuffix(base, "/") {
+		return nil, fault.New(fault.Invalid, "the provider calls itself %q", d.Issuer).WithHint("oidc_discovery_url must be the issuer")
 	}
 	for _, text := range []string{d.Authorize, d.Exchange, d.JWKS, d.UserInfo} {
 		if text == "" {

@@ -207,7 +207,8 @@ func TestConfig(t *testing.T) {
 		{m{"jwt_validation_pubkeys": public, "oidc_client_id": "x", "oidc_client_secret": "y"}, "oidc_discovery_url"},
 		{m{"oidc_discovery_url": p.srv.URL, "oidc_client_id": "x"}, "oidc_client_secret"},
 		{m{"oidc_discovery_url": p.srv.URL}, "error checking oidc discovery URL"}, // unknown authority
-		{m{"oidc_discovery_url": p.srv.URL + "/", "oidc_discovery_ca_pem": p.caPEM}, "calls itself"},
+		{m{"oidc_discovery_url": strings.Replace(p.srv.URL, "127.0.0.1", "localhost", 1), "oidc_discovery_ca_pem": p.caPEM}, "error checking oidc discovery URL"},
+		{m{"oidc_discovery_url": p.srv.URL + "/other", "oidc_discovery_ca_pem": p.caPEM}, "calls itself"},
 		{m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": "none"}, "CA PEM"},
 		{m{"oidc_discovery_url": "ftp://x"}, "https"},
 		{m{"oidc_discovery_url": "https://user:planted@x"}, "credentials"},
@@ -220,6 +221,9 @@ func TestConfig(t *testing.T) {
 	}
 	if resp, err := w.On(w.Engine, policy.Read, "config", nil); resp != nil || err != nil {
 		t.Errorf("a refused configuration was kept: %v %v", resp, err)
+	}
+	if resp := w.OK("config", m{"oidc_discovery_url": p.srv.URL + "/.well-known/openid-configuration", "oidc_discovery_ca_pem": p.caPEM}); len(resp.Warnings) != 1 {
+		t.Errorf("the whole address: %v", resp)
 	}
 	w.OK("config", m{
 		"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "oidc_client_id": client, "oidc_client_secret": secret,
@@ -343,6 +347,22 @@ func TestKeysAreFetchedSparingly(t *testing.T) {
 	p.down.Store(false)
 	w.Later += 11 * time.Second
 	w.Must(login("two", second))
+}
+
+// TestADiscoveredProviderIsTheIssuer, unless the configuration names another: the
+// same keys may sign for many.
+func TestADiscoveredProviderIsTheIssuer(t *testing.T) {
+	w, p := newWorld(t), newProvider(t)
+	w.OK("config", m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM})
+	w.OK("role/ci", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "alice"})
+	token := func(issuer string) m {
+		return m{"role": "ci", "jwt": p.sign(m{"iss": issuer, "sub": "alice", "iat": time.Now().Unix()})}
+	}
+	w.OK("login", token(p.srv.URL))
+	w.Invalid("login", token("https://neighbour"), "issuer")
+	w.OK("config", m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM, "bound_issuer": "https://neighbour"})
+	w.OK("login", token("https://neighbour"))
+	w.Invalid("login", token(p.srv.URL), "issuer")
 }
 
 // TestProvidersThatMisbehave send too much, or send us away.

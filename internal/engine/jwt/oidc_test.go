@@ -93,6 +93,9 @@ func TestBrowserLogin(t *testing.T) {
 	if strings.Join(got.Auth.Policies, " ") != "default reader" {
 		t.Errorf("policies: %v", got.Auth.Policies)
 	}
+	if name, groups := w.Who(); name != "alice@example.org" || strings.Join(groups, " ") != "a b" || got.Auth.EntityID == "" {
+		t.Errorf("the person: %s of %v, entity %q", name, groups, got.Auth.EntityID)
+	}
 }
 
 func TestStatesAreUsedOnce(t *testing.T) {

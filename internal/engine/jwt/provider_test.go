@@ -61,6 +61,7 @@ func newProvider(t *testing.T) *provider {
 	p.keys = []jose.JSONWebKey{{Key: firstKey(), KeyID: "one", Algorithm: "RS256", Use: "sig"}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
+	mux.HandleFunc("GET /other/.well-known/openid-configuration", p.discovery) // of another issuer
 	mux.HandleFunc("GET /keys", p.serveKeys)
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)

@@ -181,6 +181,9 @@ func TestLogin(t *testing.T) {
 	if got.TTL != 5*time.Minute || strings.Join(got.Policies, " ") != "default reader" {
 		t.Errorf("token: %+v", got)
 	}
+	if name, _ := w.Who(); name != "9a3c" {
+		t.Errorf("alias: %s", name)
+	}
 	w.Refused(fault.Invalid, "login", m{"jwt": "x"}, "missing role")
 	w.Refused(fault.Invalid, "login", m{"role": "shop"}, "missing jwt")
 	w.Refused(fault.Invalid, "login", m{"role": "none", "jwt": "x"}, "invalid role name")
@@ -313,6 +316,9 @@ func TestKeysAndOldTokens(t *testing.T) {
 		"pem_keys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "issuer": "https://kubernetes.default.svc", "disable_iss_validation": false,
 	})
 	w.OK("login", m{"role": "shop", "jwt": w.token(w.key, nil)})
+	if name, _ := w.Who(); name != "shop/till" {
+		t.Errorf("alias: %s", name)
+	}
 	asked := w.asked.Load()
 	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(stranger, nil)}, "signature")
 	w.Refused(fault.Denied, "login", m{"role": "shop", "jwt": w.token(w.key, m{"iss": "other"})}, "issuer")

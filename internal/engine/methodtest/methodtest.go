@@ -7,17 +7,20 @@ package methodtest
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"maps"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
@@ -33,7 +36,9 @@ type World struct {
 	Later  time.Duration       // how far the clock is set forward
 	Remote string              // where requests come from
 	Peer   []*x509.Certificate // what their connection has shown
+	Made   []auth.NewToken     // the tokens that logins asked for
 
+	mu    sync.Mutex // guards Made
 	space barrier.Space
 	kind  engine.Kind
 	mount string
@@ -53,15 +58,36 @@ func New(t *testing.T, name string, method func(engine.Tokens) engine.Kind) *Wor
 	_, err = b.Init(t.Context(), barrier.InitOptions{KeyFile: key})
 	w.Must(err)
 	w.Must(b.UnsealWithFile(t.Context(), key))
-	w.kind = method(auth.NewTokens(auth.TokensOptions{Store: st, Space: b.Space().Sub("token"), Keys: b}))
+	tokens := auth.NewTokens(auth.TokensOptions{Store: st, Space: b.Space().Sub("token"), Keys: b, Entities: entity.New(b.Space().Sub("identity"))})
+	w.kind = method(noted{tokens, w})
 	w.space = b.Space().Sub("mount")
 	w.Engine = w.Second()
 	return w
 }
 
+// noted makes tokens, and notes what was asked for.
+type noted struct {
+	engine.Tokens
+	w *World
+}
+
+// Create implements engine.Tokens.
+func (n noted) Create(ctx context.Context, t auth.NewToken) (*auth.Granted, error) {
+	n.w.mu.Lock()
+	n.w.Made = append(n.w.Made, t)
+	n.w.mu.Unlock()
+	return n.Tokens.Create(ctx, t)
+}
+
+// Who is the name and the groups the last login was by.
+func (w *World) Who() (name string, groups []string) {
+	last := w.Made[len(w.Made)-1]
+	return last.Alias.Name, last.Groups
+}
+
 // Second is another server's engine of the same mount.
 func (w *World) Second() engine.Engine {
-	return w.kind(engine.Mount{Path: w.mount, Kind: "test", UUID: "u"}, w.space)
+	return w.kind(engine.Mount{Path: w.mount, Kind: "test", UUID: "u", Accessor: "test_1"}, w.space)
 }
 
 // Must ends the test at an error.
