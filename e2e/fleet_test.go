@@ -7,8 +7,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/goldkeep/goldkeep/client"
@@ -153,4 +156,36 @@ func TestKilledWhileTheFleetIsMatched(t *testing.T) {
 		}
 	}
 	t.Logf("in %d of %d rounds the kill came before the end of the work", early, rounds)
+}
+
+// TestBillsAndBasesAsPeopleSeeThem: feeds come as an artifact, a bill is found by an
+// advisory, an image shows its base.
+func TestBillsAndBasesAsPeopleSeeThem(t *testing.T) {
+	_, addr := dev(t, "VAULT_DEV_ROOT_TOKEN_ID=root")
+	s := newSigning(t)
+	s.env = []string{"GOLDKEEP_ADDR=" + addr, "GOLDKEEP_TOKEN=root"}
+	var zipped bytes.Buffer
+	z := zip.NewWriter(&zipped)
+	_ = must(must(z.Create("GO-1.json"))(t).Write([]byte(`{"id":"GO-1","modified":"2026-01-01T00:00:00Z","affected":[{"package":{"ecosystem":"Go","name":"example.com/x"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}]}]}`)))(t)
+	if err := errors.Join(z.Close(), os.MkdirAll(s.file("feeds/Go"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s.write("feeds/Go/all.zip", zipped.String())
+	s.run(0, "Go/all.zip", "advisory", "pack", s.file("feeds"), "--out", s.file("feeds.oci.tar"))
+	s.run(0, "Go", "advisory", "sync", "--from", s.file("feeds.oci.tar"), "--server")
+	s.run(0, "unchanged", "advisory", "sync", "--from", s.file("feeds.oci.tar"), "--server")
+	s.run(1, "there is no such folder or file", "advisory", "sync", "--from", "fedes", "--server")
+
+	bill := s.write("erp.cdx.json", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"example.com/x","version":"v1.0.0","purl":"pkg:golang/example.com/x@v1.0.0"}]}`)
+	s.run(0, "said to be of", "image", "add", bill, "--name", "vendor/erp", "--of", s.arms[0])
+	s.run(0, "vendor/erp@"+s.arms[0], "advisory", "affected", "GO-1")
+	s.run(1, "--of is for a bill", "image", "add", s.repo+"@"+s.arms[0], "--of", s.arms[0])
+
+	base := must(remote.Image(must(name.NewDigest(s.repo + "@" + s.arms[0]))(t)))(t)
+	onTop := must(mutate.AppendLayers(base, layerOf(t, map[string][]byte{"shop": []byte("x")})))(t)
+	if err := remote.Write(must(name.NewTag(s.repo+":top"))(t), onTop); err != nil {
+		t.Fatal(err)
+	}
+	s.run(0, "known", "image", "add", s.repo+"@"+s.arms[0])
+	s.run(0, "by its layers", "image", "add", s.repo+":top")
 }

@@ -109,3 +109,31 @@ func TestFeedSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestVendorsAreFetched: the server takes vendors' statements by itself, and only what
+// each may speak of.
+func TestVendorsAreFetched(t *testing.T) {
+	statement := func(purl string) string {
+		return `{"vulnerability":{"name":"CVE-1"},"products":[{"@id":"` + purl + `"}],"status":"not_affected","justification":"component_not_present"}`
+	}
+	place := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://v.example/1","author":"V","timestamp":"2026-01-01T00:00:00Z","version":1,"statements":[` +
+			statement("pkg:deb/debian/zlib") + "," + statement("pkg:npm/left-pad") + `]}`))
+	}))
+	defer place.Close()
+	w := newWorld(t, func(c *server.Config) {
+		c.Vendors = []server.Vendor{{Name: "debian", From: place.URL, About: []string{"pkg:deb/debian"}}}
+	})
+	eventually(t, "the statements are there", func() bool {
+		all, err := w.client.Vendors(t.Context())
+		return err == nil && len(all) == 1 && all[0].Name == "debian" && all[0].Statements == 1 && all[0].Try != nil && all[0].Try.Error == ""
+	})
+	for _, bad := range []string{
+		"vendors: [{name: debian, from: https://a.example}]", "vendors: [{from: https://a.example, about: [pkg:deb]}]",
+		"vendors: [{name: debian, from: https://a.example, about: [debian]}]", "vendors: [{name: debian, from: https://a.example, about: [pkg:deb], every: 1s}]",
+	} {
+		if _, err := server.ParseConfig("c.yaml", []byte(bad)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
