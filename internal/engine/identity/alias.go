@@ -97,7 +97,7 @@ func (e *Engine) listAliases(ctx context.Context, req *engine.Request, _ engine.
 }
 
 func aliasInfo(a *entity.Alias, owner string, mounts map[string]engine.Mount) map[string]any {
-	about := map[string]any{"name": a.Name, "canonical_id": owner, "mount_accessor": a.Mount, "custom_metadata": a.Custom, "local": false}
+	about := map[string]any{"name": a.Name, "canonical_id": owner, "mount_accessor": a.Mount, "custom_metadata": custom(a), "local": false}
 	if m, ok := mounts[a.Mount]; ok {
 		about["mount_type"], about["mount_path"] = m.Kind, m.Path
 	}

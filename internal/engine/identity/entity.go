@@ -18,9 +18,9 @@ func (e *Engine) entityRoutes() []engine.Route {
 	byName := func(v engine.Vars) entity.Key { return entity.Key{Name: v["name"]} }
 	return []engine.Route{
 		{Path: "entity", Help: "Make or change an entity.", Takes: "id name metadata:map policies:list disabled:bool", Ops: engine.Ops{Write: e.putEntity}},
-		{Path: "entity/id", Help: "The ids of all entities.", Ops: engine.Ops{List: e.listEntities(func(x *entity.Entity) string { return x.ID })}},
+		{Path: "entity/id", Help: "The ids of all entities.", Ops: engine.Ops{List: e.listEntities(false)}},
 		{Path: "entity/id/{id}", Help: "An entity, by its id.", Takes: "name metadata:map policies:list disabled:bool", Ops: engine.Ops{Read: e.readEntity(byID), Write: e.putEntity, Delete: e.deleteEntity(byID)}},
-		{Path: "entity/name", Help: "The names of all entities.", Ops: engine.Ops{List: e.listEntities(func(x *entity.Entity) string { return x.Name })}},
+		{Path: "entity/name", Help: "The names of all entities.", Ops: engine.Ops{List: e.listEntities(true)}},
 		{Path: "entity/name/{name...}", Help: "An entity, by its name.", Takes: "id metadata:map policies:list disabled:bool", Ops: engine.Ops{Read: e.readEntity(byName), Write: e.putEntity, Delete: e.deleteEntity(byName)}},
 		{Path: "entity/batch-delete", Help: "Remove several entities.", Takes: "entity_ids:list", Ops: engine.Ops{Write: e.deleteEntities}},
 		{Path: "entity/merge", Help: "Make several entities one.", Takes: "to_entity_id from_entity_ids:list conflicting_alias_ids_to_keep:list force:bool", Ops: engine.Ops{Write: e.merge}},
@@ -135,7 +135,6 @@ type shownEntity struct {
 	Updated   time.Time         `json:"last_update_time"`
 	Merged    []string          `json:"merged_entity_ids"`
 	Meta      map[string]string `json:"metadata"`
-	MFA       struct{}          `json:"mfa_secrets"`
 	Name      string            `json:"name"`
 	Space     string            `json:"namespace_id"`
 	Policies  []string          `json:"policies"`
@@ -156,7 +155,9 @@ func (e *Engine) showEntity(ctx context.Context, k entity.Key) (*engine.Response
 		Inherited: []string{}, Updated: x.Updated, Merged: x.Merged, Meta: x.Meta, Name: x.Name, Space: "root", Policies: orEmpty(x.Policies),
 	}
 	for i := range x.Aliases {
-		shown.Aliases = append(shown.Aliases, showAlias(&x.Aliases[i], x.ID, mounts))
+		a := showAlias(&x.Aliases[i], x.ID, mounts)
+		a.Space = "" // said of the entity
+		shown.Aliases = append(shown.Aliases, a)
 	}
 	for _, g := range who.Groups {
 		shown.Groups = append(shown.Groups, g.ID)
@@ -167,7 +168,8 @@ func (e *Engine) showEntity(ctx context.Context, k entity.Key) (*engine.Response
 	return answer(shown)
 }
 
-func (e *Engine) listEntities(key func(*entity.Entity) string) engine.Handler {
+// listEntities lists ids with what is known of each, or names alone.
+func (e *Engine) listEntities(byName bool) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 		all, err := e.o.Entities.Entities(ctx)
 		if err != nil {
@@ -180,7 +182,11 @@ func (e *Engine) listEntities(key func(*entity.Entity) string) engine.Handler {
 		var keys []string
 		info := map[string]any{}
 		for _, x := range all {
-			keys = append(keys, key(x))
+			if byName {
+				keys = append(keys, x.Name)
+				continue
+			}
+			keys = append(keys, x.ID)
 			about := map[string]any{"name": x.Name}
 			if len(x.Aliases) > 0 {
 				about["aliases"] = briefAliases(x, mounts)

@@ -17,9 +17,9 @@ func (e *Engine) groupRoutes() []engine.Route {
 	byName := func(v engine.Vars) entity.Key { return entity.Key{Name: v["name"]} }
 	return []engine.Route{
 		{Path: "group", Help: "Make or change a group.", Takes: "id name type metadata:map policies:list member_entity_ids:list member_group_ids:list", Ops: engine.Ops{Write: e.putGroup}},
-		{Path: "group/id", Help: "The ids of all groups.", Ops: engine.Ops{List: e.listGroups(func(g *entity.Group) string { return g.ID })}},
+		{Path: "group/id", Help: "The ids of all groups.", Ops: engine.Ops{List: e.listGroups(false)}},
 		{Path: "group/id/{id}", Help: "A group, by its id.", Takes: "name type metadata:map policies:list member_entity_ids:list member_group_ids:list", Ops: engine.Ops{Read: e.readGroup(byID), Write: e.putGroup, Delete: e.deleteGroup(byID)}},
-		{Path: "group/name", Help: "The names of all groups.", Ops: engine.Ops{List: e.listGroups(func(g *entity.Group) string { return g.Name })}},
+		{Path: "group/name", Help: "The names of all groups.", Ops: engine.Ops{List: e.listGroups(true)}},
 		{Path: "group/name/{name...}", Help: "A group, by its name.", Takes: "id type metadata:map policies:list member_entity_ids:list member_group_ids:list", Ops: engine.Ops{Read: e.readGroup(byName), Write: e.putGroup, Delete: e.deleteGroup(byName)}},
 		{Path: "lookup/group", Help: "Find a group.", Takes: "id name alias_id alias_name alias_mount_accessor", Ops: engine.Ops{Write: e.lookupGroup}},
 	}
@@ -138,7 +138,8 @@ func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response,
 	return answer(shown)
 }
 
-func (e *Engine) listGroups(key func(*entity.Group) string) engine.Handler {
+// listGroups lists ids with what is known of each, or names alone.
+func (e *Engine) listGroups(byName bool) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 		all, err := e.o.Groups.Groups(ctx)
 		if err != nil {
@@ -151,7 +152,11 @@ func (e *Engine) listGroups(key func(*entity.Group) string) engine.Handler {
 		var keys []string
 		info := map[string]any{}
 		for _, g := range all {
-			keys = append(keys, key(g))
+			if byName {
+				keys = append(keys, g.Name)
+				continue
+			}
+			keys = append(keys, g.ID)
 			about := map[string]any{"name": g.Name, "num_member_entities": len(g.Entities), "num_parent_groups": len(g.Parents)}
 			if g.Alias != nil {
 				about["alias"] = aliasInfo(g.Alias, g.ID, mounts)

@@ -166,21 +166,29 @@ type shownAlias struct {
 	Path     string            `json:"mount_path"`
 	Kind     string            `json:"mount_type"`
 	Name     string            `json:"name"`
-	Space    string            `json:"namespace_id"`
+	Space    string            `json:"namespace_id,omitempty"`
 }
 
 func showAlias(a *entity.Alias, owner string, mounts map[string]engine.Mount) shownAlias {
 	m := mounts[a.Mount]
 	return shownAlias{
-		Owner: owner, Created: a.Created, Custom: a.Custom, ID: a.ID, Updated: a.Updated, Merged: a.MergedFrom, Meta: a.Meta,
+		Owner: owner, Created: a.Created, Custom: custom(a), ID: a.ID, Updated: a.Updated, Merged: a.MergedFrom, Meta: a.Meta,
 		Accessor: a.Mount, Path: m.Path, Kind: m.Kind, Name: a.Name, Space: "root",
 	}
+}
+
+// custom is what people wrote of an alias.
+func custom(a *entity.Alias) map[string]string {
+	if a.Custom == nil {
+		return map[string]string{}
+	}
+	return a.Custom
 }
 
 // listed is the answer to a list with what is known of each key.
 type listed struct {
 	Keys []string       `json:"keys"`
-	Info map[string]any `json:"key_info"`
+	Info map[string]any `json:"key_info,omitempty"`
 }
 
 // list answers keys, sorted; a request may ask for the part "after" one, and for
