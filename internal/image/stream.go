@@ -180,8 +180,9 @@ func ahead(z *gzip.Reader) (plain io.Reader, release func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, err := io.Copy(w, z)
-		w.CloseWithError(err)
+		large := bufio.NewWriterSize(w, 256<<10) // handing over costs
+		_, err := io.Copy(large, z)
+		w.CloseWithError(errors.Join(err, large.Flush()))
 	}()
 	return r, func() { _, _, _ = r.Close(), <-done, z.Close() }, nil
 }
