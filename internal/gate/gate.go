@@ -170,7 +170,11 @@ func (g *Gate) route(ctx context.Context, w *walk) (err error) {
 	if err := checkPath(w.Path); err != nil {
 		return err
 	}
-	if w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path); err != nil {
+	w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path)
+	if err == nil && w.slot == nil && w.op == engine.Help { // a mount's name without its slash
+		w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path+"/")
+	}
+	if err != nil {
 		return sealedOr(err)
 	}
 	always := false

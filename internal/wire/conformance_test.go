@@ -271,6 +271,9 @@ path "secret/metadata/*" { capabilities = ["list"] }`, "")}
 		{does: "GET secret/data/a?help=1", status: 200, shape: "bare help:str see_also:null openapi:map"},
 		{does: "GET secret/data/a?help=1", token: "-", status: 403},
 		{does: "GET sys/mounts?help=1", status: 200, shape: "bare help:str"},
+		{does: "GET secret?help=1", status: 200, shape: "bare help:str"},
+		{does: "GET sys/?help=1", status: 200, shape: "bare help:str"},
+		{does: "GET none?help=1", status: 404},
 		{does: "GET cubbyhole/x?help=1", status: 200, shape: "bare help:str"},
 		{does: "GET one/x?help=1", status: 200, shape: "bare help:str"},
 	})
@@ -335,7 +338,7 @@ func TestConformKV(t *testing.T) {
 		{does: "POST secret/data/a", body: `{"data":{},"options":{"cas":3}}`, status: 200, shape: "data.version=4 data.deletion_time:time data.custom_metadata.a=b"},
 		{does: "PATCH secret/metadata/a", body: `{"custom_metadata":{"a":null,"c":"d"},"cas_required":false}`, header: mergePatch, status: 204},
 		{does: "PATCH secret/metadata/a", body: `{"custom_metadata":{"a":"b"},"metadata_cas":1}`, header: mergePatch, status: 400},
-		{does: "PATCH secret/metadata/a", body: `{"custom_metadata":{"a":1}}`, header: mergePatch, status: 400},
+		{does: "PATCH secret/metadata/a", body: `{"custom_metadata":{"a":{"b":1}}}`, header: mergePatch, status: 400},
 		{does: "PATCH secret/metadata/none", body: `{}`, header: mergePatch, status: 404},
 		{does: "GET secret/metadata/a", status: 200, shape: "data.custom_metadata{c} data.cas_required=false"},
 		{does: "POST secret/metadata/a", body: `{"custom_metadata":{"x":"` + strings.Repeat("v", 513) + `"}}`, status: 400},

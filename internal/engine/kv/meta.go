@@ -251,10 +251,23 @@ func (r *record) tune(f *engine.Fields, now time.Time) error {
 
 // customFields reads custom metadata: texts, or null for what shall go.
 func customFields(f *engine.Fields) (custom map[string]*string, err error) {
-	if f.Has("custom_metadata") && json.Unmarshal(f.Raw("custom_metadata"), &custom) != nil {
+	if !f.Has("custom_metadata") {
+		return nil, nil
+	}
+	var sent map[string]json.RawMessage
+	if json.Unmarshal(f.Raw("custom_metadata"), &sent) != nil {
 		return nil, fault.New(fault.Invalid, "custom_metadata must be an object with texts")
 	}
-	return custom, nil
+	values := engine.Read(&engine.Request{Data: sent}) // numbers and the like count as texts
+	custom = map[string]*string{}
+	for name := range sent {
+		custom[name] = nil
+		if values.Has(name) {
+			text := values.Text(name)
+			custom[name] = &text
+		}
+	}
+	return custom, values.Err()
 }
 
 // checkMetaCAS compares the version of the metadata that the writer believes to be

@@ -257,7 +257,10 @@ func (e *Engine) mountBelow(ctx context.Context, req *engine.Request, v engine.V
 	if err != nil {
 		return nil, err
 	}
-	if set == nil || slot == nil || !set.Any(slot.Mount.Path) {
+	if set == nil {
+		return nil, fault.New(fault.Denied, "permission denied")
+	}
+	if slot == nil || !set.Any(slot.Mount.Path) {
 		return nil, denied
 	}
 	raw, err := json.Marshal(uiMount{e.shown(slot.Mount), slot.Mount.Path})

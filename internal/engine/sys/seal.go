@@ -60,6 +60,13 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
+	st, err := e.o.Barrier.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if st.Initialized {
+		return nil, fault.New(fault.Invalid, "Vault is already initialized")
+	}
 	if len(f.List("pgp_keys")) > 0 || f.Text("root_token_pgp_key") != "" {
 		return nil, fault.New(fault.Invalid, "keys encrypted with PGP are not offered").WithHint("leave out pgp_keys")
 	}

@@ -145,7 +145,7 @@ func mergeOptions(have, more map[string]string) map[string]string {
 // readMountConfig takes the settings that were sent and leaves the others.
 func readMountConfig(f *engine.Fields, c *engine.MountConfig) error {
 	for name, to := range map[string]*time.Duration{"default_lease_ttl": &c.DefaultTTL, "max_lease_ttl": &c.MaxTTL} {
-		if f.Has(name) {
+		if f.Text(name) != "" { // clients send "" for what they leave as it is
 			*to = systemTTL(f, name)
 		}
 	}
