@@ -95,7 +95,7 @@ func startServer(t testing.TB, cmd *exec.Cmd, addr string) string {
 	defer look.Stop()
 	bound := time.After(time.Minute)
 	for {
-		resp, err := http.Get(url + "/v1/sys/health")
+		resp, err := http.Get(url + "/v1/sys/health?uninitcode=200&sealedcode=200")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

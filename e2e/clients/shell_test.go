@@ -38,13 +38,13 @@ func TestCommands(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(script), ".txt")
 		kept := filepath.Join("testdata", "recorded", name+".txt")
 		if *record != "" {
-			text := strings.Join(runScript(t, script, startVault(t, *record)), "")
+			text := strings.Join(runScript(t, script, startReference(t, name)), "")
 			if err := os.WriteFile(kept, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 		want := transcript(string(must(os.ReadFile(kept))(t)))
-		got := transcript(strings.Join(runScript(t, script, startDev(t).url), ""))
+		got := transcript(strings.Join(runScript(t, script, startOurs(t, name)), ""))
 		if len(want) != len(got) {
 			t.Errorf("%s: %d commands, %d recorded: renew them, see testdata/README.md", name, len(got), len(want))
 			continue
@@ -62,6 +62,31 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	writeGaps(t, shellGaps, found)
+}
+
+// operating are scripts for a server that nobody has initialized.
+func operating(name string) bool { return strings.HasPrefix(name, "operate") }
+
+func startOurs(t *testing.T, name string) string {
+	t.Helper()
+	if !operating(name) {
+		return startDev(t).url
+	}
+	addr := freeAddr(t)
+	return startServer(t, exec.Command(goldkeep, "server", "--data", t.TempDir(), "--listen", addr, "--insecure-no-tls"), addr)
+}
+
+func startReference(t *testing.T, name string) string {
+	t.Helper()
+	if !operating(name) {
+		return startVault(t, *record)
+	}
+	addr, file := freeAddr(t), filepath.Join(t.TempDir(), "vault.hcl")
+	config := fmt.Sprintf("storage \"inmem\" {}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\ndisable_mlock = true\n", addr)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startServer(t, exec.Command(*record, "server", "-config="+file), addr)
 }
 
 func rest(block string) string {
