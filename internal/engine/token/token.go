@@ -180,7 +180,7 @@ func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo boo
 	case n.Period > 0:
 		return nil, errSudo("create periodic token")
 	}
-	if f := engine.Read(req); f.Has("entity_alias") {
+	if f := engine.Read(req); f.Text("entity_alias") != "" {
 		return nil, fault.New(fault.Invalid, "'entity_alias' is only allowed in combination with token role")
 	}
 	return e.grant(ctx, n)
