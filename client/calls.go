@@ -303,6 +303,12 @@ func (c *Client) Init(ctx context.Context, shares, threshold int) (*InitResult, 
 	return send[InitResult](ctx, c, "PUT", "/v1/sys/init", map[string]int{"secret_shares": shares, "secret_threshold": threshold})
 }
 
+// InitRecovery initializes a server that unseals itself: shares and threshold are
+// those of its recovery key.
+func (c *Client) InitRecovery(ctx context.Context, shares, threshold int) (*InitResult, error) {
+	return send[InitResult](ctx, c, "PUT", "/v1/sys/init", map[string]int{"recovery_shares": shares, "recovery_threshold": threshold})
+}
+
 // Unseal gives one key share.
 func (c *Client) Unseal(ctx context.Context, key string) (*SealStatus, error) {
 	return send[SealStatus](ctx, c, "PUT", "/v1/sys/unseal", map[string]string{"key": key})

@@ -187,6 +187,21 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 
 // Raw is Do without decoding: the bytes of the answer.
 func (c *Client) Raw(ctx context.Context, method, path string, in any) ([]byte, error) {
+	resp, err := c.answer(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, unreachable(c.addr, err)
+	}
+	return text, nil
+}
+
+// answer sends a request; an answer of 400 and above is an *Error. The caller
+// closes the body.
+func (c *Client) answer(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	kind := "application/json"
 	switch v := in.(type) {
@@ -215,15 +230,15 @@ func (c *Client) Raw(ctx context.Context, method, path string, in any) ([]byte, 
 	if err != nil {
 		return nil, unreachable(c.addr, err)
 	}
+	if resp.StatusCode < 400 {
+		return resp, nil
+	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, unreachable(c.addr, err)
 	}
-	if resp.StatusCode >= 400 {
-		return nil, failure(resp, text)
-	}
-	return text, nil
+	return nil, failure(resp, text)
 }
 
 // unreachable keeps the cause but not the whole URL, which may name a secret.

@@ -427,6 +427,8 @@ type SealStatus struct {
 	Progress    int    `json:"progress"`
 	Version     string `json:"version"`
 	ClusterID   string `json:"cluster_id,omitempty"`
+	// RecoverySeal: the server unseals itself, and its shares are recovery keys.
+	RecoverySeal bool `json:"recovery_seal"`
 }
 
 // AuditAnchor names the last record of an audit log.
@@ -449,9 +451,11 @@ type Health struct {
 
 // InitResult is what exists once, at initialization.
 type InitResult struct {
-	Keys      []string `json:"keys"`
-	KeysB64   []string `json:"keys_base64"`
-	RootToken string   `json:"root_token"`
+	Keys    []string `json:"keys"`
+	KeysB64 []string `json:"keys_base64"`
+	// RecoveryB64 are the shares of the recovery key, where the server unseals itself.
+	RecoveryB64 []string `json:"recovery_keys_base64,omitempty"`
+	RootToken   string   `json:"root_token"`
 }
 
 // Layers names layers.

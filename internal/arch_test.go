@@ -21,7 +21,7 @@ const module = "github.com/goldkeep/goldkeep/"
 
 // rooms is the law: a room imports only rooms named before it.
 var rooms = strings.Fields(`
-	fault manifest store barrier audit lease
+	fault manifest store snapshot barrier kms audit lease config
 	courier image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
 	policy entity auth engine gate
@@ -35,7 +35,7 @@ var only = map[string][]string{
 	// The command line speaks to a server through the public client, like anybody
 	// else; the image rooms are there for "check", which needs no server.
 	"term":   {"fault", "manifest"},
-	"keeper": {"term", "fault", "audit"},
+	"keeper": {"term", "fault", "audit", "snapshot"},
 	"cli":    {"term", "keeper", "sign", "fault", "manifest", "store", "store/sqlite", "image", "component", "advisory", "finding", "vex", "provenance", "verdict", "scan", "report", "audit", "dockerfile", "sbom"},
 	"agent":  {"fault", "attest"},
 	"sign":   {"term", "fault", "manifest", "image", "provenance"},
@@ -65,7 +65,8 @@ var heavy = map[string][]string{
 	"github.com/CycloneDX":                   {"report"},
 	"github.com/spdx":                        {"report"},
 	"github.com/moby/buildkit":               {"dockerfile"},
-	"github.com/hashicorp/hcl":               {"policy"},
+	"github.com/hashicorp/hcl":               {"policy", "config"},
+	"gocloud.dev":                            {"kms"},
 	"github.com/cloudflare/circl":            {"barrier"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	xterm "golang.org/x/term"
@@ -28,7 +29,23 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	return cli.Main(ctx, os.Args[1:], terminal(), doors())
+	return cli.Main(ctx, dashes(os.Args[1:]), terminal(), doors())
+}
+
+// dashes lets "goldkeep server -config=FILE" be written as for Vault and OpenBao,
+// whose long flags have one dash.
+func dashes(args []string) []string {
+	if len(args) == 0 || args[0] != "server" {
+		return args
+	}
+	same := append([]string(nil), args...)
+	for i, a := range same {
+		name, _, _ := strings.Cut(a, "=")
+		if len(name) > 2 && name[0] == '-' && name[1] != '-' {
+			same[i] = "-" + a
+		}
+	}
+	return same
 }
 
 // terminal is this process's standard streams.
@@ -43,5 +60,5 @@ func terminal() term.IO {
 
 // doors are the commands other rooms make.
 func doors() cli.Doors {
-	return cli.Doors{Server: server.Command, Agent: agentCommand, Run: runCommand}
+	return cli.Doors{Server: server.Command, Agent: agentCommand, Run: runCommand, Offline: server.Offline()}
 }

@@ -248,7 +248,7 @@ func (b *Barrier) Prove(ctx context.Context, shares [][]byte) error {
 	}
 	defer clear(root)
 	if s.Type != Shamir {
-		return fault.New(fault.Invalid, "this server has no key shares: its seal is of type %q", s.Type)
+		return s.checkRecovery(shares)
 	}
 	return fits(root, s.Threshold, shares)
 }

@@ -32,6 +32,8 @@ type Barrier struct {
 	shares map[byte][]byte
 	nonce  string
 
+	wrapper Wrapper // nil: the root key is not sealed elsewhere
+
 	ask chan chan error // to Watch: learn now, and say when it is done
 }
 
@@ -62,12 +64,17 @@ type InitOptions struct {
 	Shares    int
 	Threshold int
 	KeyFile   []byte
+
+	// With a Wrapper, instead of Shares and Threshold: how the recovery key is split.
+	RecoveryShares    int
+	RecoveryThreshold int
 }
 
 // InitResult holds the shares to be given to people; none with a key file. They
 // exist nowhere else.
 type InitResult struct {
-	Shares [][]byte
+	Shares   [][]byte
+	Recovery [][]byte // shares of the recovery key, with a Wrapper
 }
 
 // sealed is the barrier's own row: all that is needed to unseal, given the key.
@@ -78,6 +85,9 @@ type sealed struct {
 	ClusterID string `json:"cluster_id"`
 	Keyring   []byte `json:"keyring"`
 	Heir      []byte `json:"heir,omitempty"` // the root key after a rekeying, for servers that hold the old one; see heirKey
+
+	Wrapped  []byte    `json:"wrapped,omitempty"` // the root key, sealed elsewhere
+	Recovery *recovery `json:"recovery,omitempty"`
 
 	text string // the row as it was read
 }
@@ -135,6 +145,9 @@ func (b *Barrier) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	if s == nil {
+		if b.wrapper != nil {
+			return Status{Sealed: true, Type: b.wrapper.Type()}, nil
+		}
 		return Status{Sealed: true, Type: Shamir}, nil
 	}
 	b.mu.Lock()
@@ -151,7 +164,7 @@ func (b *Barrier) Sealed() bool { return b.keys.Load() == nil }
 // Init makes the keys, once; a second call is fault.Conflict. The barrier stays
 // sealed.
 func (b *Barrier) Init(ctx context.Context, o InitOptions) (InitResult, error) {
-	s, result, err := newSeal(o)
+	s, result, err := b.newSeal(ctx, o)
 	if err != nil {
 		return InitResult{}, err
 	}
@@ -172,7 +185,7 @@ func (b *Barrier) Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	return result, nil
 }
 
-func newSeal(o InitOptions) (*sealed, InitResult, error) {
+func (b *Barrier) newSeal(ctx context.Context, o InitOptions) (*sealed, InitResult, error) {
 	ring, err := newKeyring()
 	if err != nil {
 		return nil, InitResult{}, err
@@ -184,9 +197,12 @@ func newSeal(o InitOptions) (*sealed, InitResult, error) {
 	s := &sealed{Type: KeyFile, Shares: 1, Threshold: 1, ClusterID: hex.EncodeToString(id)}
 	var result InitResult
 	var root []byte
-	if o.KeyFile != nil {
+	switch {
+	case b.wrapper != nil:
+		root, result, err = b.wrapRoot(ctx, s, o)
+	case o.KeyFile != nil:
 		root, err = fileKey(o.KeyFile)
-	} else {
+	default:
 		s.Type, s.Shares, s.Threshold = Shamir, o.Shares, o.Threshold
 		root, result.Shares, err = split(o.Shares, o.Threshold)
 	}
@@ -275,6 +291,10 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 	}
 	if !b.Sealed() {
 		return b.Status(ctx)
+	}
+	if s.wraps() {
+		return Status{}, fault.New(fault.Invalid, "this server unseals itself with its seal of type %q; recovery keys do not unseal", s.Type).
+			WithHint("it tries again and again; see goldkeep status and the server's log")
 	}
 	if s.Type == KeyFile {
 		return Status{}, fault.New(fault.Invalid, "this server is unsealed by its key file, not by key shares").

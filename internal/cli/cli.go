@@ -21,6 +21,7 @@ import (
 // Doors make the commands that other rooms offer. A nil one is left out.
 type Doors struct {
 	Server, Agent, Run func() *cobra.Command
+	Offline            keeper.Offline // what can be done to a server that does not run
 }
 
 // app makes the commands.
@@ -75,7 +76,7 @@ func (a *app) root(doors Doors) *cobra.Command {
 	)
 	root.SetHelpCommand(helpCommand())
 	root.SetCompletionCommandGroupID(groupOther)
-	a.addCommands(root)
+	a.addCommands(root, doors)
 	addDoors(root, doors)
 	root.AddCommand(topics()...)
 	term.AsGroup(root)
@@ -88,7 +89,7 @@ func (a *app) root(doors Doors) *cobra.Command {
 	return root
 }
 
-func (a *app) addCommands(root *cobra.Command) {
+func (a *app) addCommands(root *cobra.Command, doors Doors) {
 	add := func(id string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = id
@@ -100,7 +101,7 @@ func (a *app) addCommands(root *cobra.Command) {
 	add(groupPeople, a.workloadCommand(), a.instanceCommand(), a.notificationCommand())
 	add(groupPeople, keeper.ForPeople(a.Term)...)
 	add(groupServer, a.nodeCommand())
-	add(groupServer, keeper.ForOperators(a.Term)...)
+	add(groupServer, keeper.ForOperators(a.Term, doors.Offline)...)
 	add(groupOther, a.versionCommand())
 }
 

@@ -43,6 +43,7 @@ type Response struct {
 	Bare     bool              // answer Data itself, without the envelope
 	Flat     bool              // repeat Data's keys at the top level of the envelope
 	Raw      []byte            // not JSON: the body itself, with Header["Content-Type"]
+	Stream   io.ReadCloser     // not JSON and large: the body itself; whoever sends it closes it
 	Header   map[string]string // extra response headers
 	Warnings []string
 	Secret   *Secret         // a lease the engine has begun; the gate activates it
@@ -95,6 +96,6 @@ type Special struct {
 // Wrappable reports whether an answer may be kept for later: it says something,
 // is no error, and is not an answer that was just unwrapped.
 func (r *Response) Wrappable() bool {
-	return r != nil && r.Status < 400 && !r.Bare && r.Raw == nil && r.Wrapped == nil && r.Wrap == nil &&
+	return r != nil && r.Status < 400 && !r.Bare && r.Raw == nil && r.Stream == nil && r.Wrapped == nil && r.Wrap == nil &&
 		(r.Data != nil || r.Auth != nil || r.Secret != nil)
 }

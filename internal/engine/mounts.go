@@ -34,6 +34,7 @@ type Mount struct {
 	Local       bool              `json:"local,omitempty"`
 	SealWrap    bool              `json:"seal_wrap,omitempty"`
 	Config      MountConfig       `json:"config"`
+	System      Lifetimes         `json:"-"` // the server's own
 }
 
 // MountConfig is what can be tuned on a mount. The zero value means: as the
@@ -59,17 +60,24 @@ type MountConfig struct {
 func (m Mount) Auth() bool { return strings.HasPrefix(m.Path, "auth/") }
 
 // DefaultTTL is the lifetime given where nobody asked for another.
-func (m Mount) DefaultTTL() time.Duration { return orDefault(m.Config.DefaultTTL) }
+func (m Mount) DefaultTTL() time.Duration {
+	return orDefault(m.Config.DefaultTTL, m.System.Default, m.System.Max)
+}
 
 // MaxTTL is the longest lifetime the mount gives.
-func (m Mount) MaxTTL() time.Duration { return orDefault(m.Config.MaxTTL) }
+func (m Mount) MaxTTL() time.Duration { return orDefault(m.Config.MaxTTL, m.System.Max) }
 
-func orDefault(d time.Duration) time.Duration {
-	if d == 0 {
-		return DefaultTTL
+func orDefault(choices ...time.Duration) time.Duration {
+	for _, d := range choices {
+		if d != 0 {
+			return d
+		}
 	}
-	return d
+	return DefaultTTL
 }
+
+// Lifetimes are the server's own defaults; 0: DefaultTTL.
+type Lifetimes struct{ Default, Max time.Duration }
 
 // Slot is a mount with the engine that serves it.
 type Slot struct {
@@ -90,6 +98,8 @@ type Kind func(Mount, barrier.Space) Engine
 // because, unless the store is exclusive to this process, every look-up reads
 // the table's version (one small entry) and the table where it changed.
 type Mounts struct {
+	System Lifetimes // set before the first request
+
 	space     barrier.Space
 	kinds     map[string]Kind
 	exclusive bool
@@ -114,7 +124,7 @@ func NewMounts(space barrier.Space, kinds map[string]Kind, exclusive bool) *Moun
 // Fix adds a mount that is always there. Only for the wiring, before the first
 // request. The accessor is the same on every node.
 func (m *Mounts) Fix(path, kind, description string, e Engine) {
-	mount := Mount{Path: path, Kind: kind, Description: description, UUID: "fixed-" + kind, Accessor: FixedAccessor(kind)}
+	mount := Mount{Path: path, Kind: kind, Description: description, UUID: "fixed-" + kind, Accessor: FixedAccessor(kind), System: m.System}
 	m.fixed[path] = &Slot{Mount: mount, Engine: e, Special: e.Special(), Fixed: true}
 }
 
@@ -383,6 +393,7 @@ func (m *Mounts) install(version string, list map[string]Mount) *table {
 	t := &table{version: version, slots: make(map[string]*Slot, len(list))}
 	old := m.table.Load()
 	for path, mount := range list {
+		mount.System = m.System
 		if old != nil && old.slots[path] != nil && old.slots[path].Mount.same(mount) {
 			t.slots[path] = old.slots[path]
 			continue

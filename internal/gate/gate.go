@@ -341,6 +341,9 @@ func (g *Gate) cover(ctx context.Context, w *walk) error {
 func (g *Gate) takeBack(ctx context.Context, w *walk) {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
+	if w.answer != nil && w.answer.Stream != nil {
+		errs = append(errs, w.answer.Stream.Close())
+	}
 	handed := w.answer != nil && !w.answer.Renewed
 	if handed && w.answer.Auth != nil && w.answer.Auth.Accessor != "" { // a batch token nobody has seen is nobody's
 		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))

@@ -21,7 +21,7 @@ func ForPeople(t *term.Term) []*cobra.Command {
 }
 
 // ForOperators returns the commands of those who run the server.
-func ForOperators(t *term.Term) []*cobra.Command {
+func ForOperators(t *term.Term, off Offline) []*cobra.Command {
 	a := &commands{t}
-	return []*cobra.Command{a.operatorCommand(), a.auditCommand(), a.policyCommand(), a.statusCommand()}
+	return []*cobra.Command{a.operatorCommand(off), a.auditCommand(), a.policyCommand(), a.statusCommand()}
 }

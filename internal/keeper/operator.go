@@ -17,7 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/term"
 )
 
-func (a *commands) operatorCommand() *cobra.Command {
+func (a *commands) operatorCommand(off Offline) *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show whether the server is initialized and unsealed (exit code 5 while it is not)", Args: term.Wanted(),
 		Example: "  goldkeep operator status",
@@ -40,7 +40,7 @@ func (a *commands) operatorCommand() *cobra.Command {
 			return nil
 		}),
 	}
-	return term.Group("operator", "Initialize, unseal and seal the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status)
+	return term.Group("operator", "Initialize, unseal, seal, copy and restore the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status, a.snapshotCommand(off))
 }
 
 // showSeal shows a seal status; sealed is exit code 5.
@@ -92,7 +92,8 @@ func (a *commands) operatorInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Initialize a new server; prints the key shares and the root token, once", Args: term.Wanted(),
 		Long: "Initialize a new server. The key is split into shares; some of them together unseal\n" +
-			"the server after each start. Shares and root token are printed once and kept nowhere:\n" +
+			"the server after each start. Where a key management service unseals the server, they are\n" +
+			"recovery keys, which unseal nothing. Shares and root token are printed once and kept nowhere:\n" +
 			"give each share to another person, and revoke the root token when others exist.",
 		Example: "  goldkeep operator init\n  goldkeep operator init --shares 3 --threshold 2 -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -103,7 +104,7 @@ func (a *commands) operatorInitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			made, err := c.Init(cmd.Context(), shares, threshold)
+			made, err := initialize(cmd.Context(), c, shares, threshold)
 			if err != nil {
 				return err
 			}
@@ -111,11 +112,18 @@ func (a *commands) operatorInitCommand() *cobra.Command {
 				for i, k := range made.KeysB64 {
 					t.Row(fmt.Sprintf("key share %d", i+1), k)
 				}
+				for i, k := range made.RecoveryB64 {
+					t.Row(fmt.Sprintf("recovery key %d", i+1), k)
+				}
 				t.Row("root token", made.RootToken)
 			}); err != nil {
 				return err
 			}
 			a.Note("this is shown once; keep the shares apart")
+			if len(made.RecoveryB64) > 0 {
+				a.Note("the server unseals itself; recovery keys unseal nothing, %d of them make a new root token", threshold)
+				return nil
+			}
 			a.Hint("unseal with %d of them: goldkeep operator unseal", threshold)
 			return nil
 		},
@@ -123,6 +131,19 @@ func (a *commands) operatorInitCommand() *cobra.Command {
 	cmd.Flags().IntVar(&shares, "shares", 5, "into how many shares the key is split")
 	cmd.Flags().IntVar(&threshold, "threshold", 3, "how many shares unseal")
 	return cmd
+}
+
+// initialize asks for key shares or, where the server unseals itself, for
+// recovery keys.
+func initialize(ctx context.Context, c *client.Client, shares, threshold int) (*client.InitResult, error) {
+	status, err := c.SealStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status.RecoverySeal {
+		return c.InitRecovery(ctx, shares, threshold)
+	}
+	return c.Init(ctx, shares, threshold)
 }
 
 func (a *commands) operatorUnsealCommand() *cobra.Command {

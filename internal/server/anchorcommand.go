@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/snapshot"
 	"github.com/goldkeep/goldkeep/internal/store/postgres"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 )
@@ -44,18 +45,20 @@ func anchorCommand(f *settings) *cobra.Command {
 
 func keptAnchor(ctx context.Context, c Config) (a kept, err error) {
 	s := &Server{config: c}
+	var opened snapshot.Source
 	if c.Database != "" {
-		s.store, err = postgres.Open(ctx, c.Database)
+		opened, err = postgres.Open(ctx, c.Database)
 	} else {
 		file := filepath.Join(c.Data, "goldkeep.db")
 		if _, err := os.Stat(file); err != nil {
 			return a, fault.New(fault.NotFound, "read the database: %w", err).WithHint("name the server's folder: --data DIR")
 		}
-		s.store, err = sqlite.Open(ctx, file, sqlite.Options{Shared: true, Readers: 1})
+		opened, err = sqlite.Open(ctx, file, sqlite.Options{Shared: true, Readers: 1})
 	}
 	if err != nil {
 		return a, err
 	}
+	s.store = &recorder{Source: opened}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	a, err = s.anchor(ctx)
 	if err == nil && a.Seq == 0 {

@@ -50,7 +50,10 @@ Settings, files, backup, metrics: docs/server.md.`,
   goldkeep server --data /var/lib/goldkeep --key-file /etc/goldkeep/key
 
   # key shares, PostgreSQL, settings in a file
-  GOLDKEEP_DATABASE_URL=postgres://goldkeep@db/goldkeep goldkeep server --config server.yaml`,
+  GOLDKEEP_DATABASE_URL=postgres://goldkeep@db/goldkeep goldkeep server --config server.yaml
+
+  # the configuration file of Vault or OpenBao
+  goldkeep server -config=openbao.hcl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.dev {
@@ -60,7 +63,7 @@ Settings, files, backup, metrics: docs/server.md.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", "", "configuration file (YAML, docs/server.md)")
+	flags.StringVar(&f.config, "config", "", "configuration file: YAML, or the HCL or JSON of Vault and OpenBao (docs/server.md)")
 	flags.StringVar(&f.data, "data", "", "folder of the database, audit log and TLS files (default "+defaultData()+")")
 	flags.StringVar(&f.listen, "listen", "", "address to serve on (default 127.0.0.1:8200)")
 	flags.StringVar(&f.keyFile, "key-file", "", "file that unseals the server; made at the first start where it is missing")
@@ -109,7 +112,7 @@ func (f settings) configuration() (Config, error) {
 	return c, c.check()
 }
 
-func run(ctx context.Context, f settings, stderr io.Writer) error {
+func run(ctx context.Context, f settings, stderr io.Writer) (err error) {
 	if f.devToken != "" || f.devListen != "" {
 		return fault.New(fault.Invalid, "--dev-root-token-id and --dev-listen-address go with --dev")
 	}
@@ -121,9 +124,34 @@ func run(ctx context.Context, f settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if c.InMemory {
+		if c.Data, err = os.MkdirTemp(devFolder(), "goldkeep-inmem-"); err != nil {
+			return fault.New(fault.Invalid, "make folder: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(c.Data)) }()
+	}
+	if c.PidFile != "" {
+		if err := os.WriteFile(c.PidFile, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil { //nolint:gosec // for everybody to read
+			return fault.New(fault.Invalid, "write pidFile: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.Remove(c.PidFile)) }()
+	}
+	for {
+		err := runOnce(ctx, c, log)
+		if !errors.Is(err, ErrRestored) {
+			return err
+		}
+	}
+}
+
+// runOnce runs the server until it is told to stop, or to start anew.
+func runOnce(ctx context.Context, c Config, log *slog.Logger) error {
 	s, err := New(ctx, c, log)
 	if err != nil {
 		return err
+	}
+	if len(c.Ignored) > 0 {
+		log.Info("settings that change nothing here", "settings", c.Ignored)
 	}
 	if s.config.TLS.Off {
 		log.Warn("serving WITHOUT TLS: everybody on the way can read every secret")

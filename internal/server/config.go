@@ -17,6 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/manifest"
+	"github.com/goldkeep/goldkeep/internal/wire"
 )
 
 // Config is the server's configuration file (YAML). Every field's zero value
@@ -39,15 +40,32 @@ type Config struct {
 	// IdentityTTL is how long certificates and tokens of workloads live between
 	// renewals. Default 10m, at least 10s.
 	IdentityTTL manifest.Duration `yaml:"identityTTL"`
-	TLS         TLS               `yaml:"tls"`
-	Audit       Audit             `yaml:"audit"`
-	Feeds       Feeds             `yaml:"feeds"`
-	Vendors     []Vendor          `yaml:"vendors"`
+	// Seal unseals the server at start by a key that is kept elsewhere.
+	Seal    Seal     `yaml:"seal"`
+	TLS     TLS      `yaml:"tls"`
+	Audit   Audit    `yaml:"audit"`
+	Feeds   Feeds    `yaml:"feeds"`
+	Vendors []Vendor `yaml:"vendors"`
 	// Notifications says how owners are told what changed.
 	Notifications Notifications `yaml:"notifications"`
 	Log           Log           `yaml:"log"`
+	// LeaseTTL is how long tokens and leases live where nothing says otherwise.
+	LeaseTTL     LeaseTTL          `yaml:"leaseTTL"`
+	ForwardedFor wire.ForwardedFor `yaml:"forwardedFor"`
+	// PidFile gets the number of the process.
+	PidFile string `yaml:"pidFile"`
+	// InMemory keeps nothing after the end (storage "inmem").
+	InMemory bool `yaml:"-"`
+	// Ignored names settings of the reference's file that change nothing here.
+	Ignored []string `yaml:"-"`
 	// Legacy switches on paths of /v1 that need no token.
 	Legacy Legacy `yaml:"legacy"`
+}
+
+// LeaseTTL are lifetimes; the default of both is 768h.
+type LeaseTTL struct {
+	Default manifest.Duration `yaml:"default"`
+	Max     manifest.Duration `yaml:"max"`
 }
 
 // Legacy are paths that anybody who reaches the server may use. Their successors need
@@ -67,6 +85,20 @@ type TLS struct {
 	Hosts []string `yaml:"hosts"`
 	// Off serves plain HTTP: everybody on the way can read every secret.
 	Off bool `yaml:"off"`
+	// MinVersion is tls12 (default) or tls13.
+	MinVersion string `yaml:"minVersion"`
+	// ClientCA is a PEM file of CAs. Certificates clients show must be of one of
+	// them; with RequireClientCert they must show one.
+	ClientCA          string `yaml:"clientCA"`
+	RequireClientCert bool   `yaml:"requireClientCert"`
+}
+
+// Seal is a key kept elsewhere, which the root key is sealed with.
+type Seal struct {
+	// Type is transit, awskms, gcpckms, azurekeyvault or static.
+	Type string `yaml:"type"`
+	// Options are those of the reference's seal stanza of that type.
+	Options map[string]string `yaml:"options"`
 }
 
 // Audit are the settings of the audit log.
@@ -119,6 +151,9 @@ func ReadConfig(path string) (Config, error) {
 // ParseConfig reads the text of a configuration file.
 func ParseConfig(path string, text []byte) (Config, error) {
 	var c Config
+	if isReference(path, text) {
+		return parseReference(path, text)
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
@@ -161,11 +196,23 @@ func (c Config) check() error {
 	if err := c.Audit.check(); err != nil {
 		return err
 	}
+	if _, err := c.ForwardedFor.Networks(); err != nil {
+		return err
+	}
+	if err := c.Seal.check(c.KeyFile); err != nil {
+		return err
+	}
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return fault.New(fault.Invalid, "tls.cert and tls.key go together")
 	case c.TLS.Off && c.TLS.Cert != "":
 		return fault.New(fault.Invalid, "tls.off and tls.cert contradict each other")
+	case c.TLS.MinVersion != "" && c.TLS.MinVersion != "tls12" && c.TLS.MinVersion != "tls13":
+		return fault.New(fault.Invalid, "tls.minVersion must be tls12 or tls13")
+	case c.TLS.RequireClientCert && c.TLS.ClientCA == "":
+		return fault.New(fault.Invalid, "tls.requireClientCert needs tls.clientCA")
+	case c.LeaseTTL.Max > 0 && c.LeaseTTL.Default > c.LeaseTTL.Max:
+		return fault.New(fault.Invalid, "leaseTTL.default is longer than leaseTTL.max")
 	case c.TrustDomain != "" && (len(c.TrustDomain) > 255 || !trustDomain.MatchString(c.TrustDomain)):
 		return fault.New(fault.Invalid, "trustDomain must be lower-case letters, digits, dots, dashes and underscores, like example.org")
 	case c.IdentityTTL != 0 && c.ttl() < minTTL:
@@ -177,7 +224,7 @@ func (c Config) check() error {
 func (a Audit) check() error {
 	names := map[string]bool{}
 	for _, d := range a.Devices {
-		if _, err := audit.OpenDevice(d.config()); err != nil {
+		if _, err := audit.OpenDevice(audit.DeviceConfig(d)); err != nil {
 			return err
 		}
 		if names[d.Name] {

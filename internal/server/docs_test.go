@@ -46,9 +46,11 @@ func fields(typ reflect.Type, prefix string) (names []string) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		name := prefix + f.Tag.Get("yaml")
-		if f.Type.Kind() == reflect.Struct {
+		switch {
+		case f.Tag.Get("yaml") == "-":
+		case f.Type.Kind() == reflect.Struct:
 			names = append(names, fields(f.Type, name+".")...)
-		} else {
+		default:
 			names = append(names, name)
 		}
 	}

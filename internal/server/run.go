@@ -11,8 +11,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/api"
@@ -57,7 +60,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{
-		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.couriers.Run, s.keepTLS, s.settleFeeds, s.keepFeeds, s.keepVendors, s.api.Run,
+		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.keepSeal, s.couriers.Run, s.restored, s.keepTLS, s.reload, s.settleFeeds, s.keepFeeds, s.keepVendors, s.api.Run,
 	}
 	ended := make(chan error, len(parts))
 	for _, part := range parts {
@@ -74,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serve answers HTTP.
 func (s *Server) serve(ctx context.Context) error {
 	srv := &http.Server{
-		Handler: endWatches(ctx, s.handler()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: s.config.ForwardedFor.Believe(endWatches(ctx, s.handler())), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
@@ -108,6 +111,11 @@ func (s *Server) renewTLS() (err error) {
 	if s.config.TLS.Off {
 		return nil
 	}
+	if s.config.TLS.ClientCA != "" && s.clientCAs == nil {
+		if s.clientCAs, err = ca.ReadPool(s.config.TLS.ClientCA); err != nil {
+			return err
+		}
+	}
 	files := ca.Listener{Cert: s.config.TLS.Cert, Key: s.config.TLS.Key}
 	if files.Cert == "" {
 		if files, err = ca.ListenerFiles(filepath.Join(s.config.Data, "tls"), s.config.TLS.Hosts, s.store.Now()); err != nil {
@@ -122,6 +130,26 @@ func (s *Server) renewTLS() (err error) {
 	return nil
 }
 
+// reload reads the certificate again at each SIGHUP. One that is not understood
+// leaves the old one in place.
+func (s *Server) reload(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if err := s.renewTLS(); err != nil {
+				s.log.Error("read TLS certificate again", "error", err)
+			} else {
+				s.log.Info("the TLS certificate was read again")
+			}
+		}
+	}
+}
+
 // keepTLS renews the certificate while the server runs.
 func (s *Server) keepTLS(ctx context.Context) error {
 	every(ctx, 12*time.Hour, func() {
@@ -133,11 +161,21 @@ func (s *Server) keepTLS(ctx context.Context) error {
 }
 
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		ClientAuth:     tls.RequestClientCert, // whom to believe is for the mounts of auth/cert to say
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
 	}
+	if s.config.TLS.MinVersion == "tls13" {
+		c.MinVersion = tls.VersionTLS13
+	}
+	if s.clientCAs != nil {
+		c.ClientCAs, c.ClientAuth = s.clientCAs, tls.VerifyClientCertIfGiven
+		if s.config.TLS.RequireClientCert {
+			c.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+	}
+	return c
 }
 
 func every(ctx context.Context, beat time.Duration, fn func()) {
@@ -173,6 +211,8 @@ func (s *Server) notReady(ctx context.Context) []string {
 		return []string{"the store does not answer"}
 	case !status.Initialized:
 		why = append(why, "not initialized: goldkeep operator init")
+	case status.Sealed && s.sealTrouble.Load() != nil:
+		why = append(why, "sealed: "+*s.sealTrouble.Load())
 	case status.Sealed:
 		why = append(why, "sealed: goldkeep operator unseal")
 	}
@@ -184,10 +224,14 @@ func (s *Server) notReady(ctx context.Context) []string {
 
 // failing names the parts that do not work.
 func (s *Server) failing() []string {
+	var parts []string
 	if s.audit.Err() != nil {
-		return []string{"audit"}
+		parts = append(parts, "audit")
 	}
-	return nil
+	if s.sealTrouble.Load() != nil {
+		parts = append(parts, "seal")
+	}
+	return parts
 }
 
 func answerHealth(w http.ResponseWriter, why []string) {

@@ -8,6 +8,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -45,11 +46,13 @@ import (
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/identity"
 	"github.com/goldkeep/goldkeep/internal/image"
+	"github.com/goldkeep/goldkeep/internal/kms"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/scan"
+	"github.com/goldkeep/goldkeep/internal/snapshot"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/postgres"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
@@ -66,7 +69,8 @@ type Server struct {
 	config Config
 	log    *slog.Logger
 
-	store     store.Store
+	store     *recorder
+	snapshots *snapshots
 	barrier   *barrier.Barrier
 	audit     *audit.File
 	tokens    *auth.Tokens
@@ -86,11 +90,14 @@ type Server struct {
 	gate      *gate.Gate
 	api       *api.Engine
 	metrics   *metrics
-	couriers  *couriers
+	couriers  *audit.Couriers
 
-	foundAnchor kept // what the store knew of the audit log at the start
+	kms         kms.Service            // nil: the root key is not sealed elsewhere
+	sealTrouble atomic.Pointer[string] // why the seal's service could not be used; nil: nothing is known
+	foundAnchor kept                   // what the store knew of the audit log at the start
 
-	listener net.Listener
+	listener  net.Listener
+	clientCAs *x509.CertPool // nil: certificates of clients are not asked for
 	// certificate is the listener's, replaced when renewed.
 	certificate atomic.Pointer[tls.Certificate]
 	caMu        sync.Mutex
@@ -125,11 +132,17 @@ func (s *Server) openGround(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.config.Data, 0o700); err != nil {
 		return fault.New(fault.Invalid, "make data folder: %w", err).WithHint("name one that is yours: goldkeep server --data DIR")
 	}
-	if s.store, err = s.openStore(ctx); err != nil {
+	opened, err := s.openStore(ctx)
+	if err != nil {
 		return err
 	}
+	s.store = &recorder{Source: opened, steps: map[string][]string{}}
+	s.snapshots = &snapshots{s: s, done: make(chan struct{})}
 	s.closers = append(s.closers, s.store)
 	if s.barrier, err = barrier.Open(ctx, s.store); err != nil {
+		return err
+	}
+	if err := s.openSeal(); err != nil {
 		return err
 	}
 	s.audit, err = audit.Open(audit.Options{
@@ -139,12 +152,12 @@ func (s *Server) openGround(ctx context.Context) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.audit, closer(func() error { return s.endLog(context.WithoutCancel(ctx)) }))
-	s.couriers = newCouriers(s)
+	s.couriers = s.newCouriers()
 	s.leases = lease.New(lease.Options{Space: s.barrier.Space().Sub("lease"), Log: s.log})
 	return s.checkAnchor(ctx)
 }
 
-func (s *Server) openStore(ctx context.Context) (store.Store, error) {
+func (s *Server) openStore(ctx context.Context) (snapshot.Source, error) {
 	if s.config.Database != "" {
 		return postgres.Open(ctx, s.config.Database)
 	}
@@ -176,7 +189,8 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	drawers := space.Sub("cubbyhole")
 	s.entities = entity.New(space.Sub("identity"))
 	s.tokens = auth.NewTokens(auth.TokensOptions{
-		Store: s.store, Space: space.Sub("token"), Keys: s.barrier, Entities: s.entities,
+		Store: s.store, Space: space.Sub("token"), Keys: s.barrier,
+		DefaultTTL: time.Duration(s.config.LeaseTTL.Default), MaxTTL: time.Duration(s.config.LeaseTTL.Max), Entities: s.entities,
 		OnRevoke: []auth.OnRevoke{s.leases.OnRevoke, func(ctx context.Context, tx store.Tx, accessor string) error {
 			return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
 		}},
@@ -190,6 +204,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
 	}, s.store.Exclusive())
 	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
+	s.mounts.System = engine.Lifetimes{Default: time.Duration(s.config.LeaseTTL.Default), Max: time.Duration(s.config.LeaseTTL.Max)}
 	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Space: space.Sub("identity-oidc")}))
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
@@ -200,14 +215,13 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,
-		Audit: s.couriers, FailingDevices: s.couriers.failing,
+		Audit: auditDevices{s}, FailingDevices: s.couriers.Failing, Snapshots: s.snapshots,
 	})
 	s.mounts.Fix("sys/", "system", "system endpoints", s.sys)
 	s.gate = gate.New(gate.Options{
 		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
 		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Room: s.room, Now: s.store.Now, Logger: s.log,
 	})
-	s.couriers.blind = s.gate.Blind
 	return nil
 }
 

@@ -14,12 +14,16 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/kms"
 )
 
 // unsealAtStart unseals with the key file, where there is one. A server that has
 // never been initialized is: its key file is made where it is missing, and the
 // root token is left in a file of the data folder.
 func (s *Server) unsealAtStart(ctx context.Context) error {
+	if s.kms != nil {
+		return s.unwrap(ctx)
+	}
 	if s.config.KeyFile == "" {
 		return nil
 	}
@@ -32,7 +36,21 @@ func (s *Server) unsealAtStart(ctx context.Context) error {
 			return err
 		}
 	}
-	key, err := readKey(s.config.KeyFile)
+	if err := s.unsealCopy(ctx); err != nil {
+		return err
+	}
+	return s.finishFirstStart(ctx)
+}
+
+// unsealCopy unseals, and nothing else.
+func (s *Server) unsealCopy(ctx context.Context) error {
+	if err := s.openSeal(); err != nil {
+		return err
+	}
+	if s.kms != nil {
+		return s.barrier.Unwrap(ctx)
+	}
+	key, err := kms.ReadKey(s.config.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -44,7 +62,7 @@ func (s *Server) unsealAtStart(ctx context.Context) error {
 		}
 		return err
 	}
-	return s.finishFirstStart(ctx)
+	return nil
 }
 
 // root names the file of the root token. While the server is being set up there
@@ -56,16 +74,16 @@ func (s *Server) unfinished() string { return filepath.Join(s.config.Data, "root
 // firstStart makes the key, unless it is there, and initializes the barrier.
 // Where another server of the same database was faster, nothing is left behind.
 func (s *Server) firstStart(ctx context.Context) error {
-	madeKey, err := makeKey(s.config.KeyFile)
+	madeKey, err := kms.MakeKey(s.config.KeyFile)
 	if err != nil {
 		return err
 	}
-	key, err := readKey(s.config.KeyFile)
+	key, err := kms.ReadKey(s.config.KeyFile)
 	if err != nil {
 		return err
 	}
 	defer clear(key)
-	if err := writeNew(s.unfinished(), nil); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := kms.WriteNew(s.unfinished(), nil); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fault.New(fault.Invalid, "keep root token: %w", err)
 	}
 	_, err = s.barrier.Init(ctx, barrier.InitOptions{KeyFile: key})
@@ -98,7 +116,7 @@ func (s *Server) finishFirstStart(ctx context.Context) error {
 	}
 	err = os.Remove(s.root())
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = writeNew(s.root(), []byte(token+"\n"))
+		err = kms.WriteNew(s.root(), []byte(token+"\n"))
 	}
 	if err == nil {
 		err = os.Remove(s.unfinished())

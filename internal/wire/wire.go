@@ -9,6 +9,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -107,7 +108,7 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 	case req.Op == policy.Read || req.Op == policy.List || req.Op == policy.Scan || req.Op == engine.Help:
 		req.Data = readQuery(req.Query)
 	case h.gate.Streams(r.Context(), path):
-		req.Body = http.MaxBytesReader(w, r.Body, h.o.MaxBody)
+		req.Body = http.MaxBytesReader(w, r.Body, maxStream)
 	default:
 		req.Data, err = readFields(r, http.MaxBytesReader(w, r.Body, h.o.MaxBody), req.Op)
 		if req.Op == policy.Delete && len(req.Data) == 0 && err == nil {
@@ -230,6 +231,9 @@ func answer(w http.ResponseWriter, r *http.Request, resp *gate.Response) error {
 	if status == 0 {
 		status = http.StatusOK
 	}
+	if a.Stream != nil {
+		return stream(w, r, a.Stream)
+	}
 	body, err := render(resp)
 	if err != nil {
 		return err
@@ -250,6 +254,24 @@ func answer(w http.ResponseWriter, r *http.Request, resp *gate.Response) error {
 	}
 	return nil
 }
+
+// stream sends a body that is not held in memory. Where it breaks off, so does
+// the connection: the client must see that it has not all of it.
+func stream(w http.ResponseWriter, r *http.Request, body io.ReadCloser) error {
+	defer func() { _ = body.Close() }()
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	if _, err := io.Copy(w, body); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// maxStream bounds a body that is not held in memory, in bytes; the disk does
+// before.
+const maxStream = 1 << 42
 
 // render is the body of an answer, nil where there is nothing to say.
 func render(resp *gate.Response) ([]byte, error) {

@@ -47,12 +47,8 @@ func (e *Engine) auditDevices(ctx context.Context, _ *engine.Request, _ engine.V
 	}
 	shown := map[string]any{}
 	for _, d := range devices {
-		options := d.Options
-		if options == nil {
-			options = map[string]string{}
-		}
 		shown[d.Name+"/"] = map[string]any{
-			"path": d.Name + "/", "type": d.Type, "description": d.Description, "options": options, "local": false,
+			"path": d.Name + "/", "type": d.Type, "description": d.Description, "options": d.Options, "local": false,
 		}
 	}
 	return &engine.Response{Data: shown, Flat: true}, nil
@@ -63,7 +59,6 @@ func (e *Engine) addDevice(ctx context.Context, req *engine.Request, v engine.Va
 	d := AuditDevice{
 		Name: strings.Trim(v["path"], "/"), Type: f.Text("type"), Description: f.Text("description"), Options: f.Map("options"),
 	}
-	f.Bool("local", false)
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
@@ -89,9 +84,8 @@ func (e *Engine) auditHash(ctx context.Context, req *engine.Request, v engine.Va
 	if err != nil {
 		return nil, err
 	}
-	name := strings.Trim(v["path"], "/")
 	for _, d := range devices {
-		if d.Name == name {
+		if d.Name == strings.Trim(v["path"], "/") {
 			hash, err := e.o.Audit.Blind([]byte(input))
 			if err != nil {
 				return nil, err
@@ -99,5 +93,5 @@ func (e *Engine) auditHash(ctx context.Context, req *engine.Request, v engine.Va
 			return &engine.Response{Data: map[string]string{"hash": hash}, Flat: true}, nil
 		}
 	}
-	return nil, fault.New(fault.Invalid, "unknown audit backend %q", name)
+	return nil, fault.New(fault.Invalid, "unknown audit backend %q", strings.Trim(v["path"], "/"))
 }

@@ -52,6 +52,9 @@ type initAnswer struct {
 	Keys       []string `json:"keys"`
 	KeysBase64 []string `json:"keys_base64"`
 	RootToken  string   `json:"root_token"`
+	// Of a server that unseals itself.
+	Recovery       []string `json:"recovery_keys,omitempty"`
+	RecoveryBase64 []string `json:"recovery_keys_base64,omitempty"`
 }
 
 func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -70,6 +73,11 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 	if len(f.List("pgp_keys")) > 0 || f.Text("root_token_pgp_key") != "" {
 		return nil, fault.New(fault.Invalid, "keys encrypted with PGP are not offered").WithHint("leave out pgp_keys")
 	}
+	if st, err := e.o.Barrier.Status(ctx); err != nil {
+		return nil, err
+	} else if st.Type != barrier.Shamir && !st.Initialized {
+		return e.initializeWrapped(ctx, f, st.Type)
+	}
 	if f.Int("recovery_shares", 0) > 0 || f.Int("recovery_threshold", 0) > 0 {
 		return nil, fault.New(fault.Invalid, "parameters recovery_shares, recovery_threshold not applicable to seal type shamir")
 	}
@@ -81,11 +89,46 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 		return nil, err
 	}
 	answer := initAnswer{RootToken: root}
-	for _, s := range shares {
-		answer.Keys = append(answer.Keys, hex.EncodeToString(s))
-		answer.KeysBase64 = append(answer.KeysBase64, base64.StdEncoding.EncodeToString(s))
-	}
+	answer.Keys, answer.KeysBase64 = encodeShares(shares)
 	return bare(answer), nil
+}
+
+// initializeWrapped initializes a server whose root key is sealed elsewhere. It
+// is unsealed afterwards.
+func (e *Engine) initializeWrapped(ctx context.Context, f *engine.Fields, kind string) (*engine.Response, error) {
+	o := barrier.InitOptions{
+		Shares: f.Int("secret_shares", 0), Threshold: f.Int("secret_threshold", 0),
+		RecoveryShares: f.Int("recovery_shares", 0), RecoveryThreshold: f.Int("recovery_threshold", 0),
+	}
+	switch {
+	case f.Err() != nil:
+		return nil, f.Err()
+	case o.Shares != 0 || o.Threshold != 0:
+		return nil, fault.New(fault.Invalid, "parameters secret_shares,secret_threshold not applicable to seal type %s", kind)
+	case o.RecoveryShares == 0 || o.RecoveryThreshold == 0:
+		return nil, fault.New(fault.Invalid, "recovery_shares and recovery_threshold must be from 1 to 255")
+	}
+	result, err := e.o.Barrier.Init(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.o.Barrier.Unwrap(ctx); err != nil {
+		return nil, err
+	}
+	answer := initAnswer{Keys: []string{}, KeysBase64: []string{}}
+	if answer.RootToken, err = RootToken(ctx, e.o.Tokens, ""); err != nil {
+		return nil, err
+	}
+	answer.Recovery, answer.RecoveryBase64 = encodeShares(result.Recovery)
+	return bare(answer), nil
+}
+
+// encodeShares gives shares in hex and in base64.
+func encodeShares(shares [][]byte) (inHex, inBase64 []string) {
+	for _, s := range shares {
+		inHex, inBase64 = append(inHex, hex.EncodeToString(s)), append(inBase64, base64.StdEncoding.EncodeToString(s))
+	}
+	return inHex, inBase64
 }
 
 // Initialize makes the keys, split into shares, and the first root token. The

@@ -22,6 +22,7 @@ import (
 type Barrier interface {
 	Status(ctx context.Context) (barrier.Status, error)
 	Init(ctx context.Context, o barrier.InitOptions) (barrier.InitResult, error)
+	Unwrap(ctx context.Context) error
 	SubmitShare(ctx context.Context, share []byte) (barrier.Status, error)
 	ResetShares()
 	Seal()
@@ -83,6 +84,8 @@ type Options struct {
 	Metrics func() ([]byte, error) // in Prometheus' text format; nil: there are none
 	State   func() map[string]any  // settings for config/state/sanitized; nil: none
 	Audit   Audit
+	// Snapshots copies the server and brings it back.
+	Snapshots Snapshots
 	// FailingDevices names the audit devices that do not take records; nil: none.
 	FailingDevices func() []string
 
@@ -106,7 +109,7 @@ func New(o Options) *Engine {
 	var routes []engine.Route
 	for _, part := range [][]engine.Route{
 		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(),
-		e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes(), e.capabilityRoutes(), e.auditRoutes(), engine.Tools("tools/"),
+		e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes(), e.capabilityRoutes(), e.auditRoutes(), e.snapshotRoutes(), engine.Tools("tools/"),
 	} {
 		routes = append(routes, part...)
 	}
@@ -135,6 +138,7 @@ func (e *Engine) Special() engine.Special {
 			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status", "key-status", "rotate/*", "rekey/*", "generate-root/*", "generate-root-token/*",
 			"quotas/*", "config/*", "plugins/*", "locked-users", "remount/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
 		},
+		Streaming: []string{"storage/raft/snapshot", "storage/raft/snapshot-force"},
 		Sudo: []string{
 			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*", "generate-root-token/*",
 			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",

@@ -181,7 +181,7 @@ func (s *Store) Migrate(ctx context.Context, room string, steps []string) error 
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
 		return classify(err)
 	}
-	err = store.ApplySteps(ctx, s, room, steps, func(step string) string { return blob.ReplaceAllString(step, "BYTEA") })
+	err = store.ApplySteps(ctx, s, room, steps, s.Adapt)
 	_, unlock := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
 	return errors.Join(err, unlock)
 }

@@ -173,7 +173,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 
 // Migrate applies a room's steps that have not been applied yet.
 func (s *Store) Migrate(ctx context.Context, room string, steps []string) error {
-	return store.ApplySteps(ctx, s, room, steps, func(step string) string { return step })
+	return store.ApplySteps(ctx, s, room, steps, s.Adapt)
 }
 
 // Now is the store's clock; see clock.

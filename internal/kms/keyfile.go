@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package kms
 
 import (
 	"crypto/rand"
@@ -23,8 +23,8 @@ const (
 	maxKey  = 1 << 20
 )
 
-// readKey reads a key file, which nobody but its owner may be able to read.
-func readKey(path string) ([]byte, error) {
+// ReadKey reads a key file, which nobody but its owner may be able to read.
+func ReadKey(path string) ([]byte, error) {
 	// Without O_NONBLOCK a pipe of that name would hold us up for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -52,9 +52,9 @@ func readKey(path string) ([]byte, error) {
 	return key, nil
 }
 
-// makeKey makes a key file where there is none; it is on disk, whole, before this
+// MakeKey makes a key file where there is none; it is on disk, whole, before this
 // returns, and of two that make it at once both read the same.
-func makeKey(path string) (made bool, err error) {
+func MakeKey(path string) (made bool, err error) {
 	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return false, nil // reading it tells what is wrong
 	}
@@ -63,7 +63,7 @@ func makeKey(path string) (made bool, err error) {
 		return false, fmt.Errorf("make key: %w", err)
 	}
 	defer clear(key)
-	err = writeNew(path, key)
+	err = WriteNew(path, key)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
@@ -73,9 +73,9 @@ func makeKey(path string) (made bool, err error) {
 	return true, nil
 }
 
-// writeNew writes a file that must not exist yet, whole or not at all, and on
+// WriteNew writes a file that must not exist yet, whole or not at all, and on
 // disk before it returns.
-func writeNew(path string, content []byte) (err error) {
+func WriteNew(path string, content []byte) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
 	if err != nil {
 		return err

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package audit
 
 import (
 	"cmp"
@@ -13,31 +13,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/barrier"
-	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// AuditDevice declares a place that gets copies of the audit log.
-type AuditDevice struct {
-	Name        string            `yaml:"name"`
-	Type        string            `yaml:"type"` // file, syslog or socket
-	Description string            `yaml:"description"`
-	Options     map[string]string `yaml:"options"`
-}
-
-func (d AuditDevice) config() audit.DeviceConfig { return audit.DeviceConfig(d) }
-
-// couriers are the audit devices: those of the configuration, and those made
+// Couriers are the audit devices: those of the configuration, and those made
 // through the API, which are sealed in the store and known once unsealed.
-type couriers struct {
+type Couriers struct {
 	log      string // the audit log's file
-	head     func() audit.Anchor
-	declared []AuditDevice
+	head     func() Anchor
+	declared []DeviceConfig
 	allowed  bool // to make devices through the API
 	space    barrier.Space
-	blind    func([]byte) (string, error)
 	changed  chan struct{}
 
 	mu      sync.Mutex
@@ -45,15 +32,25 @@ type couriers struct {
 }
 
 type running struct {
-	config  audit.DeviceConfig
-	courier *audit.Courier
+	config  DeviceConfig
+	courier *Courier
 	stop    func() // and wait
 }
 
-func newCouriers(s *Server) *couriers {
-	return &couriers{
-		log: s.config.Audit.File, head: s.audit.Head, declared: s.config.Audit.Devices, allowed: s.config.Audit.AllowAPI,
-		space: s.barrier.Space().Sub("audit-device"), changed: make(chan struct{}, 1), running: map[string]*running{},
+// CouriersOptions says which log's records are brought where.
+type CouriersOptions struct {
+	Log      *File
+	Path     string         // of the log
+	Declared []DeviceConfig // of the configuration
+	AllowAPI bool           // devices may be made through the API
+	Space    barrier.Space  // where those are kept
+}
+
+// NewCouriers makes them; Run has them work.
+func NewCouriers(o CouriersOptions) *Couriers {
+	return &Couriers{
+		log: o.Path, head: o.Log.Head, declared: o.Declared, allowed: o.AllowAPI, space: o.Space,
+		changed: make(chan struct{}, 1), running: map[string]*running{},
 	}
 }
 
@@ -61,7 +58,7 @@ func newCouriers(s *Server) *couriers {
 const lookBeat = 2 * time.Second
 
 // Run keeps a courier for each device until ctx ends.
-func (c *couriers) Run(ctx context.Context) error {
+func (c *Couriers) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookBeat)
 	defer tick.Stop()
 	for {
@@ -79,11 +76,11 @@ func (c *couriers) Run(ctx context.Context) error {
 }
 
 // settle stops what is not wanted any more and starts what is new.
-func (c *couriers) settle(ctx context.Context, wanted []audit.DeviceConfig) {
+func (c *Couriers) settle(ctx context.Context, wanted []DeviceConfig) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, r := range c.running {
-		if !slices.ContainsFunc(wanted, func(w audit.DeviceConfig) bool { return reflect.DeepEqual(w, r.config) }) {
+		if !slices.ContainsFunc(wanted, func(w DeviceConfig) bool { return reflect.DeepEqual(w, r.config) }) {
 			r.stop()
 			delete(c.running, name)
 		}
@@ -92,7 +89,7 @@ func (c *couriers) settle(ctx context.Context, wanted []audit.DeviceConfig) {
 		if c.running[w.Name] != nil {
 			continue
 		}
-		courier, err := audit.NewCourier(c.log, c.head, w, time.Now)
+		courier, err := NewCourier(c.log, c.head, w, time.Now)
 		if err != nil {
 			continue // checked when it was declared or made
 		}
@@ -105,11 +102,8 @@ func (c *couriers) settle(ctx context.Context, wanted []audit.DeviceConfig) {
 
 // wanted are all devices. While sealed only the declared ones are known, which
 // is an error once others run.
-func (c *couriers) wanted(ctx context.Context) ([]audit.DeviceConfig, error) {
-	var all []audit.DeviceConfig
-	for _, d := range c.declared {
-		all = append(all, d.config())
-	}
+func (c *Couriers) wanted(ctx context.Context) ([]DeviceConfig, error) {
+	all := slices.Clone(c.declared)
 	made, err := c.made(ctx)
 	if fault.Is(err, fault.Sealed) && len(c.states()) <= len(c.declared) {
 		return all, nil
@@ -117,7 +111,7 @@ func (c *couriers) wanted(ctx context.Context) ([]audit.DeviceConfig, error) {
 	return append(all, made...), err
 }
 
-func (c *couriers) made(ctx context.Context) (all []audit.DeviceConfig, err error) {
+func (c *Couriers) made(ctx context.Context) (all []DeviceConfig, err error) {
 	err = c.space.View(ctx, func(r barrier.Reader) error {
 		all = nil
 		names, err := r.List(ctx, "")
@@ -129,7 +123,7 @@ func (c *couriers) made(ctx context.Context) (all []audit.DeviceConfig, err erro
 			if err != nil {
 				return err
 			}
-			var d audit.DeviceConfig
+			var d DeviceConfig
 			if err := json.Unmarshal(entry.Value, &d); err != nil {
 				return fault.New(fault.Internal, "decode audit device: %w", err)
 			}
@@ -141,19 +135,19 @@ func (c *couriers) made(ctx context.Context) (all []audit.DeviceConfig, err erro
 }
 
 // states tells how all devices are doing, by name.
-func (c *couriers) states() []audit.CourierState {
+func (c *Couriers) states() []CourierState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []audit.CourierState
+	var all []CourierState
 	for _, r := range c.running {
 		all = append(all, r.courier.State())
 	}
-	slices.SortFunc(all, func(a, b audit.CourierState) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b CourierState) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
-// failing names the devices that do not take records.
-func (c *couriers) failing() []string {
+// Failing names the devices that do not take records.
+func (c *Couriers) Failing() []string {
 	var names []string
 	for _, s := range c.states() {
 		if s.Error != "" {
@@ -163,33 +157,28 @@ func (c *couriers) failing() []string {
 	return names
 }
 
-// Devices implements sys.Audit.
-func (c *couriers) Devices(ctx context.Context) ([]sys.AuditDevice, error) {
+// Devices lists all: the declared ones, and those made through the API.
+func (c *Couriers) Devices(ctx context.Context) ([]DeviceConfig, error) {
 	made, err := c.made(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []sys.AuditDevice
-	for _, d := range c.declared {
-		all = append(all, sys.AuditDevice(d))
-	}
-	for _, d := range made {
-		all = append(all, sys.AuditDevice(d))
-	}
-	return all, nil
+	return append(slices.Clone(c.declared), made...), nil
 }
 
-// AddDevice implements sys.Audit.
-func (c *couriers) AddDevice(ctx context.Context, d sys.AuditDevice) error {
+// AddDevice makes a device, where that is allowed.
+func (c *Couriers) AddDevice(ctx context.Context, d DeviceConfig) error {
 	if !c.allowed {
 		return fault.New(fault.Invalid, "cannot enable audit device via API; use declarative, config-based audit device management instead").
-			WithHint("declare it under audit.devices, or allow this with audit.allowAPI: whoever may make devices can write files as the server")
+			WithHint("declare it under devices, or allow this with allowAPI: whoever may make devices can write files as the server")
 	}
-	conf := audit.DeviceConfig(d)
-	if _, err := audit.OpenDevice(conf); err != nil {
+	if d.Options == nil {
+		d.Options = map[string]string{}
+	}
+	if _, err := OpenDevice(d); err != nil {
 		return err
 	}
-	text, err := json.Marshal(conf)
+	text, err := json.Marshal(d)
 	if err != nil {
 		return fault.New(fault.Internal, "encode audit device: %w", err)
 	}
@@ -204,12 +193,12 @@ func (c *couriers) AddDevice(ctx context.Context, d sys.AuditDevice) error {
 	return err
 }
 
-func (c *couriers) isDeclared(name string) bool {
-	return slices.ContainsFunc(c.declared, func(d AuditDevice) bool { return d.Name == name })
+func (c *Couriers) isDeclared(name string) bool {
+	return slices.ContainsFunc(c.declared, func(d DeviceConfig) bool { return d.Name == name })
 }
 
-// RemoveDevice implements sys.Audit.
-func (c *couriers) RemoveDevice(ctx context.Context, name string) error {
+// RemoveDevice removes one that was made through the API.
+func (c *Couriers) RemoveDevice(ctx context.Context, name string) error {
 	if c.isDeclared(name) {
 		return fault.New(fault.Invalid, "the audit device %s/ is declared in the server's configuration: remove it there", name)
 	}
@@ -218,10 +207,7 @@ func (c *couriers) RemoveDevice(ctx context.Context, name string) error {
 	return err
 }
 
-// Blind implements sys.Audit.
-func (c *couriers) Blind(text []byte) (string, error) { return c.blind(text) }
-
-func (c *couriers) look() {
+func (c *Couriers) look() {
 	select {
 	case c.changed <- struct{}{}:
 	default:
