@@ -7,7 +7,7 @@ import (
 	"context"
 
 	"github.com/goldkeep/goldkeep/internal/audit"
-	"github.com/goldkeep/goldkeep/internal/engine/sys"
+	"github.com/goldkeep/goldkeep/internal/engine"
 )
 
 // AuditDevice declares a place that gets copies of the audit log.
@@ -28,27 +28,27 @@ func (s *Server) newCouriers() *audit.Couriers {
 	})
 }
 
-// auditDevices are the couriers as package sys wants them.
+// auditDevices are the couriers as package engine wants them.
 type auditDevices struct{ s *Server }
 
-// Devices implements sys.Audit.
-func (a auditDevices) Devices(ctx context.Context) (all []sys.AuditDevice, err error) {
+// Devices implements engine.AuditDevices.
+func (a auditDevices) Devices(ctx context.Context) (all []engine.AuditDevice, err error) {
 	have, err := a.s.couriers.Devices(ctx)
 	for _, d := range have {
-		all = append(all, sys.AuditDevice(d))
+		all = append(all, engine.AuditDevice(d))
 	}
 	return all, err
 }
 
-// AddDevice implements sys.Audit.
-func (a auditDevices) AddDevice(ctx context.Context, d sys.AuditDevice) error {
+// AddDevice implements engine.AuditDevices.
+func (a auditDevices) AddDevice(ctx context.Context, d engine.AuditDevice) error {
 	return a.s.couriers.AddDevice(ctx, audit.DeviceConfig(d))
 }
 
-// RemoveDevice implements sys.Audit.
+// RemoveDevice implements engine.AuditDevices.
 func (a auditDevices) RemoveDevice(ctx context.Context, name string) error {
 	return a.s.couriers.RemoveDevice(ctx, name)
 }
 
-// Blind implements sys.Audit.
+// Blind implements engine.AuditDevices.
 func (a auditDevices) Blind(text []byte) (string, error) { return a.s.gate.Blind(text) }

@@ -83,7 +83,7 @@ type Options struct {
 
 	Metrics func() ([]byte, error) // in Prometheus' text format; nil: there are none
 	State   func() map[string]any  // settings for config/state/sanitized; nil: none
-	Audit   Audit
+	Audit   engine.AuditDevices
 	// Snapshots copies the server and brings it back.
 	Snapshots Snapshots
 	// FailingDevices names the audit devices that do not take records; nil: none.
