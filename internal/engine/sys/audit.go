@@ -35,7 +35,7 @@ func (e *Engine) auditDevices(ctx context.Context, _ *engine.Request, _ engine.V
 
 func (e *Engine) addDevice(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	d := AuditDevice{
+	d := engine.AuditDevice{
 		Name: strings.Trim(v["path"], "/"), Type: f.Text("type"), Description: f.Text("description"), Options: f.Map("options"),
 	}
 	if f.Err() != nil {
