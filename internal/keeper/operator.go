@@ -40,7 +40,7 @@ func (a *commands) operatorCommand(off Offline) *cobra.Command {
 			return nil
 		}),
 	}
-	return term.Group("operator", "Initialize, unseal, seal, copy and restore the server", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status, a.snapshotCommand(off))
+	return term.Group("operator", "Initialize, unseal, seal and rekey the server; save, restore and try snapshots", a.operatorInitCommand(), a.operatorUnsealCommand(), seal, status, a.operatorRotateCommand(), a.operatorRekeyCommand(), a.snapshotCommand(off))
 }
 
 // showSeal shows a seal status; sealed is exit code 5.
