@@ -188,16 +188,10 @@ func (s Set) Capabilities(path string) []Capability {
 	} else {
 		m = s.c.find(path)
 	}
-	if m == nil || m.caps == 0 || m.caps&denyBit != 0 {
+	if m == nil {
 		return []Capability{Deny}
 	}
-	var out []Capability
-	for i, c := range capabilities {
-		if m.caps&(1<<i) != 0 {
-			out = append(out, c)
-		}
-	}
-	return out
+	return m.caps.list()
 }
 
 // Any reports whether anything at all is allowed at or below a folder such as

@@ -152,9 +152,15 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 	return &engine.Response{Data: data, Flat: true}, nil
 }
 
-// resultantACL tells the web console whether the caller is root.
-func (e *Engine) resultantACL(_ context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return &engine.Response{Data: map[string]any{
-		"root": req.Subject.Root, "exact_paths": map[string]any{}, "glob_paths": map[string]any{},
-	}}, nil
+// resultantACL tells callers what all their policies say together.
+func (e *Engine) resultantACL(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+	if req.Subject.Root {
+		return &engine.Response{Data: map[string]any{"root": true}}, nil
+	}
+	set, err := e.o.Policies.Set(ctx, req.Subject.Policies, req.Subject.Identity)
+	if err != nil {
+		return nil, err
+	}
+	exact, glob := set.Grants()
+	return &engine.Response{Data: map[string]any{"root": false, "exact_paths": exact, "glob_paths": glob}}, nil
 }
