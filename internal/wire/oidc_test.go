@@ -59,7 +59,7 @@ func TestIdentityTokens(t *testing.T) {
 	if got["client_id"] != client || got["ttl"] != 3600.0 {
 		t.Errorf("token: %v", got)
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	w.must(err)
 	set := w.published()
 	body, err := signed.Verify(set.Key(signed.Signatures[0].Header.KeyID)[0])
