@@ -111,6 +111,10 @@ func (e *Engine) edit(ctx context.Context, name string, create bool, change func
 // maxPassword is the longest password bcrypt tells apart, in bytes.
 const maxPassword = 72
 
+// The costs of a bcrypt hash from outside: a lower one is guessed too soon, a higher
+// one keeps a turn for so long that nobody else gets in.
+const minCost, maxCost = 10, 14
+
 // hash is the bcrypt hash of the password a request brings, or the one it brings
 // itself; nil where it brings neither.
 func (e *Engine) hash(ctx context.Context, f *engine.Fields) ([]byte, error) {
@@ -123,8 +127,12 @@ func (e *Engine) hash(ctx context.Context, f *engine.Fields) ([]byte, error) {
 	case len(password) > maxPassword:
 		return nil, fault.New(fault.Invalid, "a password has at most %d bytes", maxPassword)
 	case given != "":
-		if _, err := bcrypt.Cost([]byte(given)); err != nil {
+		cost, err := bcrypt.Cost([]byte(given))
+		if err != nil {
 			return nil, fault.New(fault.Invalid, "password_hash is no bcrypt hash")
+		}
+		if cost < minCost || cost > maxCost {
+			return nil, fault.New(fault.Invalid, "password_hash has the bcrypt cost %d; it must be from %d to %d", cost, minCost, maxCost)
 		}
 		return []byte(given), nil
 	case password == "":
