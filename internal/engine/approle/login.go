@@ -17,7 +17,8 @@ import (
 func errLogin() error { return fault.New(fault.Invalid, "invalid role or secret ID") }
 
 // login checks both halves and makes the token. A use of the secret ID is taken
-// first, durably: whatever goes wrong afterwards, it is never used twice.
+// once all is checked, and before the token is made, durably: a refused login costs
+// none, and whatever goes wrong afterwards, none is used twice.
 func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	id, secretID := f.Text("role_id"), f.Text("secret_id")
@@ -45,15 +46,31 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 			return nil, err
 		}
 	}
-	if !engine.InCIDRs(r.SecretCIDRs, req.Remote) || !engine.InCIDRs(r.Token.CIDRs, req.Remote) || !engine.InCIDRs(s.TokenCIDRs, req.Remote) {
-		return nil, fault.New(fault.Invalid, "source address %q is not authorized by CIDR restrictions on the role", req.Remote)
-	}
-	if err := e.lockout.Check(ctx, r.UUID); err != nil { // once more: many may have guessed at once
+	if err := e.allowed(ctx, req, r, s); err != nil {
 		return nil, err
+	}
+	if s.Uses > 0 {
+		if s, err = e.use(ctx, req, hashed(r, secretID), accessorsOf(r)); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.lockout.Succeeded(ctx, r.UUID); err != nil {
 		return nil, err
 	}
+	return e.Login(ctx, e.token(r, s, id))
+}
+
+// allowed checks from where a login comes, and the lockout once more: many may have
+// guessed at once.
+func (e *Engine) allowed(ctx context.Context, req *engine.Request, r *role, s *secret) error {
+	if !engine.InCIDRs(r.SecretCIDRs, req.Remote) || !engine.InCIDRs(r.Token.CIDRs, req.Remote) || !engine.InCIDRs(s.TokenCIDRs, req.Remote) {
+		return fault.New(fault.Invalid, "source address %q is not authorized by CIDR restrictions on the role", req.Remote)
+	}
+	return e.lockout.Check(ctx, r.UUID)
+}
+
+// token is what a login with a role ID and a secret ID is given.
+func (e *Engine) token(r *role, s *secret, id string) auth.NewToken {
 	n := r.Token.Token(e.Mount)
 	n.Display = e.Display("")
 	n.Meta = map[string]string{}
@@ -64,7 +81,7 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	if len(s.TokenCIDRs) > 0 {
 		n.CIDRs = s.TokenCIDRs
 	}
-	return e.Login(ctx, n)
+	return n
 }
 
 // byID is the role with a role ID; nil where there is none.
@@ -81,8 +98,7 @@ func (e *Engine) byID(ctx context.Context, id string) (found *role, err error) {
 	return found, err
 }
 
-// prove finds the secret ID of a login and takes one of its uses. A wrong one is
-// counted against the role.
+// prove finds the secret ID of a login. A wrong one is counted against the role.
 func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id string) (*secret, error) {
 	if id == "" {
 		return nil, fault.New(fault.Invalid, "missing secret_id")
@@ -103,9 +119,12 @@ func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id str
 		return nil, errLogin()
 	case !engine.InCIDRs(s.CIDRs, req.Remote):
 		return nil, fault.New(fault.Invalid, "source address %q is not authorized by CIDR restrictions on the secret ID", req.Remote)
-	case s.Uses == 0:
-		return s, nil
 	}
+	return s, nil
+}
+
+// use takes one of the uses of a secret ID.
+func (e *Engine) use(ctx context.Context, req *engine.Request, path, accessors string) (s *secret, err error) {
 	err = e.Space.Update(ctx, func(w barrier.Writer) error {
 		if s, err = loadSecret(ctx, w, path, req.Now); err != nil {
 			return err
@@ -117,7 +136,7 @@ func (e *Engine) prove(ctx context.Context, req *engine.Request, r *role, id str
 			s.Updated = req.Now
 			return s.save(ctx, w, path)
 		}
-		if err := w.Delete(ctx, accessorsOf(r)+"/"+s.Accessor); err != nil {
+		if err := w.Delete(ctx, accessors+"/"+s.Accessor); err != nil {
 			return err
 		}
 		return w.Delete(ctx, path)
