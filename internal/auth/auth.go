@@ -122,6 +122,8 @@ type Terms struct {
 	TTL    time.Duration // where the caller asks for no other; 0: what it was made with
 	MaxTTL time.Duration // counted from issue; 0: the system's
 	Period time.Duration // each renewal sets the lifetime to this; 0: none
+
+	ExplicitMax time.Duration // counted from issue; 0, and what is longer than the token's own, changes nothing
 }
 
 // Alias is what an auth method calls somebody who logs in.

@@ -429,6 +429,9 @@ func (t *Tokens) renew(ctx context.Context, asked Renewal, unknown func() error,
 		}
 		if terms := asked.Terms; terms != nil {
 			rec.MaxTTL, rec.Period = terms.MaxTTL, terms.Period
+			if limit := terms.ExplicitMax; limit > 0 && (rec.ExplicitMax == 0 || limit < rec.ExplicitMax) {
+				rec.ExplicitMax = limit
+			}
 		}
 		warnings := t.extend(rec, asked, now)
 		if err := save(ctx, w, rec); err != nil {

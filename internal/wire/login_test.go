@@ -134,6 +134,20 @@ func TestASecretIDIsUsedOnce(t *testing.T) {
 	}
 }
 
+// TestARefusedLoginTakesNoUse of a secret ID.
+func TestARefusedLoginTakesNoUse(t *testing.T) {
+	w := enabled(t)
+	w.call(204, "POST", "auth/approle/role/app", w.root, `{"role_id":"me","secret_id_num_uses":1,"token_bound_cidrs":"192.0.2.0/24"}`)
+	secret := w.call(200, "POST", "auth/approle/role/app/secret-id", w.root, `{}`).Data["secret_id"].(string)
+	body := `{"role_id":"me","secret_id":"` + secret + `"}`
+	if a := w.call(400, "POST", "auth/approle/login", "", body); !a.says("not authorized by CIDR") {
+		t.Errorf("from elsewhere: %v", a.Errors)
+	}
+	w.call(204, "POST", "auth/approle/role/app", w.root, `{"token_bound_cidrs":[]}`)
+	w.call(200, "POST", "auth/approle/login", "", body)
+	w.call(400, "POST", "auth/approle/login", "", body)
+}
+
 func TestUserpass(t *testing.T) {
 	w := enabled(t)
 	w.call(400, "POST", "auth/userpass/users/Alice", w.root, `{"token_policies":["reader"]}`)
@@ -200,6 +214,9 @@ func TestWhatMethodsRefuse(t *testing.T) {
 		{400, "POST", "auth/approle/role/a", `{"token_type":"other"}`},
 		{400, "POST", "auth/userpass/users/a", `{"password":"` + strings.Repeat("x", 80) + `"}`},
 		{400, "POST", "auth/userpass/users/a", `{"password_hash":"plain"}`},
+		{400, "POST", "auth/userpass/users/a", `{"password_hash":"$2a$09$7EqJtq98hPqEX7fNZaFWoOhi5BWX4Z1Z3M3nmU8y8RZ6lZ0e2W0yS"}`},
+		{400, "POST", "auth/userpass/users/a", `{"password_hash":"$2a$15$7EqJtq98hPqEX7fNZaFWoOhi5BWX4Z1Z3M3nmU8y8RZ6lZ0e2W0yS"}`},
+		{204, "POST", "auth/userpass/users/b", `{"password_hash":"$2a$14$7EqJtq98hPqEX7fNZaFWoOhi5BWX4Z1Z3M3nmU8y8RZ6lZ0e2W0yS"}`},
 	} {
 		if got, text := w.do(c.method, c.path, w.root, c.body); got != c.status {
 			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, got, text)

@@ -63,6 +63,27 @@ func TestTokenRoles(t *testing.T) {
 	w.call(404, "GET", "auth/token/roles/r", w.root, "")
 }
 
+// TestRenewedByTheRoleAsItIs: what was made by a role lives as the role says now, and
+// not on where it is gone.
+func TestRenewedByTheRoleAsItIs(t *testing.T) {
+	w := enabled(t)
+	w.call(204, "POST", "auth/token/roles/r", w.root, `{"allowed_policies":"reader","token_period":"1h"}`)
+	made := w.call(200, "POST", "auth/token/create/r", w.root, `{}`).Auth
+	w.call(204, "POST", "auth/token/roles/r", w.root, `{"token_period":"20m"}`)
+	if got := w.call(200, "POST", "auth/token/renew-self", made.Token, `{}`).Auth.TTL; got != 1200 {
+		t.Errorf("with a shorter period: %d", got)
+	}
+	w.call(204, "POST", "auth/token/roles/r", w.root, `{"token_explicit_max_ttl":"10m"}`)
+	if got := w.call(200, "POST", "auth/token/renew-accessor", w.root, `{"accessor":"`+made.Accessor+`"}`).Auth.TTL; got > 600 {
+		t.Errorf("with an end: %d", got)
+	}
+	w.call(204, "DELETE", "auth/token/roles/r", w.root, "")
+	if a := w.call(400, "POST", "auth/token/renew", w.root, `{"token":"`+made.Token+`"}`); !a.says("could not be found, not renewing") {
+		t.Errorf("without the role: %v", a.Errors)
+	}
+	w.call(400, "POST", "auth/token/renew-self", made.Token, `{}`)
+}
+
 // TestRoleCreateOrUpdate: who may only create cannot change a role that is there.
 func TestRoleCreateOrUpdate(t *testing.T) {
 	w := enabled(t)

@@ -206,6 +206,19 @@ func (e *Engine) createByRole(ctx context.Context, req *engine.Request, v engine
 	return e.grant(ctx, n)
 }
 
+// roleTerms are what a role says of its tokens now. Where it is gone they are not
+// renewed.
+func (e *Engine) roleTerms(ctx context.Context, name string) (*auth.Terms, error) {
+	r, err := engine.Look[role](ctx, e.space, rolePath(name))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, fault.New(fault.Invalid, "original token role %q could not be found, not renewing", name)
+	}
+	return &auth.Terms{MaxTTL: r.Token.MaxTTL, Period: r.Token.Period, ExplicitMax: r.Token.ExplicitMax}, nil
+}
+
 // bound makes what was asked for what the role says.
 func (r *role) bound(n *auth.NewToken, parent *auth.Subject) error {
 	n.NoParent, n.CIDRs = r.Orphan, r.Token.CIDRs

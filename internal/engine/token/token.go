@@ -296,10 +296,15 @@ func (e *Engine) renewToken(ctx context.Context, req *engine.Request, token stri
 	return renewed(granted, err)
 }
 
-// terms asks the auth method that gave a token whether the login is still good;
-// nil where there is none to ask.
+// terms asks the auth method that gave a token whether the login is still good, and
+// the role that a token was made by; nil where there is none to ask.
 func (e *Engine) terms(ctx context.Context, req *engine.Request, was *auth.Info) (*auth.Terms, error) {
-	if was.Origin == "" || !was.Renewable {
+	switch {
+	case !was.Renewable:
+		return nil, nil
+	case was.Origin == "" && was.Role != "":
+		return e.roleTerms(ctx, was.Role)
+	case was.Origin == "":
 		return nil, nil
 	}
 	slot, err := e.mounts.Named(ctx, was.Origin)
