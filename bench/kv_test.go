@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,7 +36,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/policy"
-	"github.com/goldkeep/goldkeep/internal/store/sqlite"
+	"github.com/goldkeep/goldkeep/internal/store"
+	"github.com/goldkeep/goldkeep/internal/store/storetest"
 	"github.com/goldkeep/goldkeep/internal/wire"
 )
 
@@ -45,7 +47,7 @@ const (
 	roundTime   = 400 * time.Millisecond
 )
 
-// server is a Goldkeep on SQLite with fsync, audit on, and a token that is not
+// server is a Goldkeep on a store with fsync, audit on, and a token that is not
 // root.
 type server struct {
 	*httptest.Server
@@ -64,9 +66,7 @@ func newServer(b *testing.B) *server {
 		}
 	}
 	dir := b.TempDir()
-	st, err := sqlite.Open(ctx, filepath.Join(dir, "goldkeep.db"), sqlite.Options{})
-	must(err)
-	b.Cleanup(func() { _ = st.Close() })
+	st := openStore(b)
 	must(auth.Migrate(ctx, st))
 	bar, err := barrier.Open(ctx, st)
 	must(err)
@@ -101,6 +101,20 @@ path "auth/approle/*" { capabilities = ["create", "read", "update"] }`))
 	srv := httptest.NewServer(wire.Handler(g, wire.Options{}))
 	b.Cleanup(srv.Close)
 	return &server{Server: srv, barrier: bar, gate: g, token: granted.Token}
+}
+
+// openStore opens the embedded store, or with GOLDKEEP_BENCH_STORE=postgres a
+// PostgreSQL started on this machine for it; both sync every commit to disk.
+func openStore(b *testing.B) store.Store {
+	switch kind := os.Getenv("GOLDKEEP_BENCH_STORE"); kind {
+	case "", "sqlite":
+		return storetest.SQLite(b)
+	case "postgres":
+		return storetest.Postgres(b)
+	default:
+		b.Fatalf("GOLDKEEP_BENCH_STORE=%s: it is sqlite or postgres", kind)
+		return nil
+	}
 }
 
 type none struct{}
