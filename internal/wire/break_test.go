@@ -48,6 +48,42 @@ func TestNothingReadableOnDisk(t *testing.T) {
 	w.search(needles)
 }
 
+// TestNoEngineShowsItsNames plants names and secrets in every engine there is.
+func TestNoEngineShowsItsNames(t *testing.T) {
+	w := newWorld(t)
+	for _, mount := range []string{"sys/mounts/transit", "sys/mounts/totp", "sys/auth/approle", "sys/auth/userpass"} {
+		_, kind, _ := strings.Cut(strings.TrimPrefix(mount, "sys/"), "/")
+		w.ok("POST", mount, w.root, `{"type":"`+kind+`"}`)
+	}
+	for _, ask := range []struct{ path, body string }{
+		{"transit/keys/planted-key", `{"exportable":true}`},
+		{"transit/encrypt/planted-key", `{"plaintext":"cGxhbnRlZC1wbGFpbnRleHQ=","associated_data":"cGxhbnRlZC1wbGFpbnRleHQ="}`},
+		{"transit/hmac/planted-key", `{"input":"cGxhbnRlZC1wbGFpbnRleHQ="}`},
+		{"totp/keys/planted-account", `{"generate":true,"issuer":"planted-issuer","account_name":"planted-account","exported":true}`},
+		{"auth/approle/role/planted-role", `{"token_policies":"planted-policy"}`},
+		{"auth/approle/role/planted-role/custom-secret-id", `{"secret_id":"planted-secret-id","metadata":"{\"planted-meta\":\"planted-text\"}"}`},
+		{"auth/userpass/users/planted-user", `{"password":"planted-password","token_policies":"planted-policy"}`},
+		{"auth/userpass/login/planted-user", `{"password":"planted-password"}`},
+		{"auth/userpass/login/planted-nobody", `{"password":"planted-wrong"}`},
+		{"auth/token/roles/planted-token-role", `{"allowed_policies":"planted-policy","path_suffix":"planted-suffix"}`},
+		{"auth/token/create/planted-token-role", `{"policies":["planted-policy"]}`},
+		{"identity/entity", `{"name":"planted-entity","metadata":{"planted-meta":"planted-text"},"policies":["planted-policy"]}`},
+		{"identity/group", `{"name":"planted-group","metadata":{"planted-meta":"planted-text"}}`},
+		{"sys/policies/acl/planted-policy", `{"policy":"path \"secret/data/planted-name\" { capabilities = [\"read\"] }"}`},
+		{"sys/policies/password/planted-recipe", `{"policy":"length = 20\nrule \"charset\" { charset = \"planted\" }"}`},
+		{"sys/quotas/rate-limit/planted-quota", `{"rate":100000}`},
+	} {
+		if status, answer := w.do("POST", ask.path, w.root, ask.body); status >= 300 && !strings.Contains(ask.path, "nobody") {
+			t.Errorf("%s: %d %s", ask.path, status, answer)
+		}
+	}
+	w.search([]string{
+		"planted-key", "planted-plaintext", "cGxhbnRlZC1wbGFpbnRleHQ", "planted-account", "planted-issuer", "planted-role", "planted-secret-id",
+		"planted-user", "planted-password", "planted-nobody", "planted-wrong", "planted-token-role", "planted-suffix", "planted-policy",
+		"planted-entity", "planted-group", "planted-meta", "planted-text", "planted-name", "planted-recipe", "planted-quota",
+	})
+}
+
 // search fails where a needle is readable in any file or in the log.
 func (w *world) search(needles []string) {
 	w.t.Helper()
