@@ -159,7 +159,9 @@ var chances = []struct {
 	{regexp.MustCompile(`vault:v(\d+):[A-Za-z0-9+/=]+`), "vault:v$1:<text>"},
 	{regexp.MustCompile(`(?m)^((wrapping_)?accessor:?\s+|token_accessor\s+|wrapping_accessor:\s+)\S+$`), "$1 <accessor>"},
 	{regexp.MustCompile(`(map\[[^]]*|\b\d+[ms]\d*s?\b)`), "$1"},
-	{regexp.MustCompile(`\b(59m5\d|29m5\d|9m5\d|19m5\d|767h59m5\d)s\b`), "<just under>"},
+	{regexp.MustCompile(`\b(59m|29m|9m|19m|767h59m)[1-5]\ds\b`), "<just under>"},
+	// The CLI prints headers in the order of a Go map.
+	{regexp.MustCompile(`(-H "X-Vault-Token: [^"]*") (-H "X-Vault-Request: true")`), "$2 $1"},
 	{regexp.MustCompile(`(?m)^(ttl\s+)\S+$`), "$1<ttl>"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 	{regexp.MustCompile(`-{3,}`), "---"},

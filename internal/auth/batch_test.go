@@ -92,4 +92,10 @@ func TestBatchOfALogin(t *testing.T) {
 	_, err := w.RevokeOrigin(t.Context(), "u1")
 	w.must(err)
 	w.refused("a batch token without its mount", bob.Token)
+	for _, kind := range []string{"service", "batch"} {
+		_, err := w.Create(t.Context(), auth.NewToken{Type: kind, Policies: []string{"app"}, Origin: "u1"})
+		if !fault.Is(err, fault.Denied) {
+			t.Errorf("a login that ends after its method, %s: %v", kind, err)
+		}
+	}
 }

@@ -70,6 +70,9 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 		w := t.o.Space.In(tx)
 		rec := n.record()
 		rec.Accessor = accessor
+		if err := methodThere(ctx, w, n.Origin); err != nil {
+			return err
+		}
 		warnings, err := t.place(ctx, w, rec, n)
 		if err != nil {
 			return err
@@ -87,6 +90,19 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (*Granted, error) {
 		return nil, err
 	}
 	return granted, t.showIdentity(ctx, granted)
+}
+
+// methodThere refuses a login that ends after its method was disabled: no later
+// revocation would find the token.
+func methodThere(ctx context.Context, r barrier.Reader, origin string) error {
+	if origin == "" {
+		return nil
+	}
+	ended, err := r.Get(ctx, endedPath(origin))
+	if err == nil && ended != nil {
+		err = fault.New(fault.Denied, "the auth method has been disabled")
+	}
+	return err
 }
 
 // issue keeps a new record under its token, or makes it one itself where there is

@@ -4,8 +4,10 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -91,12 +93,17 @@ func (f *Fields) List(name string) []string {
 	if !f.Has(name) {
 		return nil
 	}
-	var items []json.RawMessage
-	if json.Unmarshal(f.data[name], &items) != nil {
+	dec := json.NewDecoder(bytes.NewReader(f.data[name]))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
 		return split(f.Text(name))
 	}
-	list := make([]string, 0, len(items))
-	for _, item := range items {
+	var list []string
+	for dec.More() {
+		var item json.RawMessage
+		if len(list) == maxList || dec.Decode(&item) != nil {
+			f.fail(name, fmt.Sprintf("a list of at most %d texts", maxList))
+			return nil
+		}
 		s, ok := scalar(item)
 		if !ok {
 			f.fail(name, "a list of texts")
@@ -106,6 +113,10 @@ func (f *Fields) List(name string) []string {
 	}
 	return list
 }
+
+// maxList bounds the items of a list of texts: each costs many times what it takes
+// to write.
+const maxList = 10_000
 
 // Map is a field as a map of texts.
 func (f *Fields) Map(name string) map[string]string {

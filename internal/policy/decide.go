@@ -83,7 +83,7 @@ func (m *merged) judge(q Query) string {
 
 func (m *merged) judgeFields(fields map[string]json.RawMessage) string {
 	for _, name := range m.required {
-		if !hasField(fields, name) {
+		if _, sent := fields[name]; !sent { // as engines read it: exactly
 			return ReasonRequired
 		}
 	}
@@ -109,18 +109,6 @@ func (m *merged) judgeFields(fields map[string]json.RawMessage) string {
 		}
 	}
 	return ReasonGranted
-}
-
-func hasField(fields map[string]json.RawMessage, name string) bool {
-	if _, ok := fields[name]; ok {
-		return true
-	}
-	for field := range fields {
-		if strings.EqualFold(field, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // matchesAny compares a sent value with the values of a rule. What is no plain

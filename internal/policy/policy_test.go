@@ -148,7 +148,8 @@ path "req"  { capabilities = ["update"]
 		{"some", `{"x":1,"n":1}`, policy.ReasonGranted},
 		{"some", `{"n":2}`, policy.ReasonParameter},
 		{"req", `{}`, policy.ReasonRequired},
-		{"req", `{"OWNER":""}`, policy.ReasonGranted},
+		{"req", `{"owner":""}`, policy.ReasonGranted},
+		{"req", `{"OWNER":""}`, policy.ReasonRequired}, // no engine reads it
 	} {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(c.body), &fields); err != nil {

@@ -79,7 +79,8 @@ func newBodies(known func(context.Context, string) bool) *bodies {
 // streams says whether a request's body goes to disk as it comes, which only
 // those who may send one can do.
 func streams(r *http.Request) bool {
-	if strings.HasPrefix(r.URL.Path, "/v1/sys/storage/raft/snapshot") {
+	restores := r.Method == http.MethodPost || r.Method == http.MethodPut
+	if restores && (r.URL.Path == "/v1/sys/storage/raft/snapshot" || r.URL.Path == "/v1/sys/storage/raft/snapshot-force") {
 		return true
 	}
 	return r.Method == http.MethodPost && r.URL.Path == "/api/v1/images" ||

@@ -27,7 +27,7 @@ func TestLargeBodiesOfStrangers(t *testing.T) {
 	w := newWorld(t, nil)
 	large := `{"data":{"a":"` + strings.Repeat("x", 200<<10) + `"}}`
 	stranger := w.client.WithToken("gks.nobody")
-	for _, path := range []string{"/v1/secret/data/a", "/api/v1/apply"} {
+	for _, path := range []string{"/v1/secret/data/a", "/api/v1/apply", "/v1/sys/storage/raft/snapshotX", "/v1/sys/storage/raft/snapshot/x"} {
 		// It is refused by its announced size, before it is sent.
 		pipe, feed := io.Pipe()
 		go func() { _, _ = feed.Write([]byte(large[:100])) }()

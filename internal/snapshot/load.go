@@ -120,8 +120,14 @@ func (s *Snapshot) fill(ctx context.Context, tx store.Tx, tables []store.Table) 
 		}
 		return nil
 	}, func(row []any) error {
-		if f.table.Name == "store_version" && row[slices.IndexFunc(f.table.Columns, func(c store.Field) bool { return c.Name == "room" })] == ownRoom {
-			return nil // the anchors' own table stayed
+		if f.table.Name == "store_version" {
+			room := slices.IndexFunc(f.table.Columns, func(c store.Field) bool { return c.Name == "room" })
+			if room < 0 {
+				return damaged("the table store_version has no column room")
+			}
+			if row[room] == ownRoom {
+				return nil // the anchors' own table stayed
+			}
 		}
 		for i, v := range row {
 			row[i] = normal(v, f.table.Columns[i])

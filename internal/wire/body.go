@@ -71,15 +71,15 @@ func jsonFields(raw []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, fault.New(fault.Invalid, "the request body is not UTF-8")
 	}
-	if tooDeep(raw, maxDepth) {
+	switch deepest, width := measure(raw); {
+	case deepest > maxDepth:
 		return nil, fault.New(fault.Invalid, "the request body is nested over %d deep", maxDepth)
+	case width > maxFields:
+		return nil, fault.New(fault.Invalid, "the request body has over %d fields", maxFields)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return nil, fault.New(fault.Invalid, "error parsing JSON: the request body is no JSON object")
-	}
-	if len(fields) > maxFields {
-		return nil, fault.New(fault.Invalid, "the request body has over %d fields", maxFields)
 	}
 	return fields, nil
 }
@@ -87,6 +87,13 @@ func jsonFields(raw []byte) (map[string]json.RawMessage, error) {
 // tooDeep reports whether brackets nest over limit, before anybody recurses
 // into them. Text that is no JSON may give any answer.
 func tooDeep(raw []byte, limit int) bool {
+	depth, _ := measure(raw)
+	return depth > limit
+}
+
+// measure says how deep brackets nest, and how many fields the outermost ones hold,
+// before anything is made of them.
+func measure(raw []byte) (deepest, fields int) {
 	depth, quoted := 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -96,14 +103,15 @@ func tooDeep(raw []byte, limit int) bool {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > limit {
-				return true
-			}
+			depth++
+			deepest = max(deepest, depth)
 		case c == '}' || c == ']':
 			depth--
+		case c == ',' && depth == 1:
+			fields++
 		}
 	}
-	return false
+	return deepest, fields + 1
 }
 
 func formFields(raw []byte) (map[string]json.RawMessage, error) {

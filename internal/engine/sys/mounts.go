@@ -164,6 +164,9 @@ func (e *Engine) unmount(isAuth bool) engine.Handler {
 		if err != nil || slot == nil {
 			return nil, err
 		}
+		if slot.Mount.Auth() && !isAuth {
+			return nil, fault.New(fault.Invalid, "%s is an auth method: it is disabled at sys/%s", path, path)
+		}
 		if !slot.Fixed {
 			if err := e.o.Leases.RevokePrefix(ctx, path, true); err != nil {
 				return nil, err

@@ -142,7 +142,7 @@ func (e *Engine) Special() engine.Special {
 		Sudo: []string{
 			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*", "generate-root-token/*",
 			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",
-			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*",
+			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*", "storage/raft/snapshot-force",
 		},
 	}
 }

@@ -135,7 +135,10 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 	if len(paths) == 0 {
 		paths = f.List("path")
 	}
-	if f.Err() != nil || len(paths) == 0 {
+	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	if len(paths) == 0 {
 		return nil, missing("path")
 	}
 	set, err := e.o.Policies.Set(ctx, names, who)
