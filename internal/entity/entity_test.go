@@ -108,6 +108,48 @@ func TestExternalGroups(t *testing.T) {
 	})
 }
 
+// TestWithoutTheirAlias external groups have nobody whose login said so.
+func TestWithoutTheirAlias(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		for what, change := range map[string]func(alias string) error{
+			"deleted": func(alias string) error { return w.DeleteGroupAlias(ctx, alias) },
+			"renamed": func(alias string) error {
+				_, _, err := w.PutGroupAlias(ctx, entity.Aliasing{ID: alias, Mount: "oidc_1", Name: "another"})
+				return err
+			},
+			"given away": func(alias string) error {
+				_, _, err := w.PutGroupAlias(ctx, entity.Aliasing{ID: alias, Owner: w.external("heirs"), Mount: "oidc_1", Name: "given"})
+				return err
+			},
+			"replaced": func(alias string) error {
+				g, err := w.Group(ctx, entity.Key{AliasID: alias})
+				must(t, err)
+				_, _, err = w.PutGroupAlias(ctx, entity.Aliasing{Owner: g.ID, Mount: "oidc_1", Name: "replaced by"})
+				return err
+			},
+			"unmounted": func(string) error { return w.Unmounted(ctx, "oidc_1") },
+		} {
+			g, err := w.Group(ctx, entity.Key{ID: w.external(what)})
+			must(t, err)
+			bob := w.login("bob", what)
+			must(t, w.Unmounted(ctx, "oidc_2"))
+			_, _, err = w.PutGroupAlias(ctx, entity.Aliasing{ID: g.Alias.ID, Mount: "oidc_1", Name: what})
+			must(t, err)
+			if got := w.policies(bob.ID); !slices.Equal(got, []string{what}) {
+				t.Errorf("before it is %s: %q", what, got)
+			}
+			must(t, change(g.Alias.ID))
+			if got := w.policies(bob.ID); len(got) > 0 {
+				t.Errorf("%s: %q", what, got)
+			}
+			if g, err = w.Group(ctx, entity.Key{ID: g.ID}); err != nil || len(g.Entities) > 0 {
+				t.Errorf("%s: members %q, %v", what, g.Entities, err)
+			}
+		}
+	})
+}
+
 // TestTwoNodes: many log in for the first time at two nodes at once, and each is
 // one entity; what one node writes the other sees.
 func TestTwoNodes(t *testing.T) {

@@ -235,7 +235,7 @@ func (d *Directory) putGroupAlias(ctx context.Context, w barrier.Writer, want Al
 		return nil, "", err
 	}
 	a.Mount, a.Name, a.Updated = want.Mount, want.Name, now
-	return &a, to.ID, giveAlias(ctx, w, from, to, &a)
+	return &a, to.ID, d.giveAlias(ctx, w, from, to, &a)
 }
 
 // aliasOwner is the group that shall have an alias.
@@ -260,21 +260,26 @@ func (d *Directory) aliasOwner(ctx context.Context, w barrier.Writer, from *Grou
 	return g, nil
 }
 
-// giveAlias moves an alias to a group; one this had before is gone.
-func giveAlias(ctx context.Context, w barrier.Writer, from, to *Group, a *Alias) error {
+// giveAlias moves an alias to a group; one this had before is gone. Who came into a
+// group by another alias than it has then, leaves it.
+func (d *Directory) giveAlias(ctx context.Context, w barrier.Writer, from, to *Group, a *Alias) error {
 	if from != nil {
 		if err := unindexGroup(ctx, w, from.Alias); err != nil {
 			return err
 		}
 	}
 	if from != nil && from != to {
-		from.Alias, from.Updated = nil, a.Updated
-		if err := saveGroup(ctx, w, from); err != nil {
+		if err := d.unalias(ctx, w, from); err != nil {
 			return err
 		}
 	}
 	if from != to {
 		if err := unindexGroup(ctx, w, to.Alias); err != nil {
+			return err
+		}
+	}
+	if old := to.Alias; old != nil && galiasName(old.Mount, old.Name) != galiasName(a.Mount, a.Name) {
+		if err := d.empty(ctx, w, to); err != nil {
 			return err
 		}
 	}
@@ -288,7 +293,53 @@ func giveAlias(ctx context.Context, w barrier.Writer, from, to *Group, a *Alias)
 	return saveGroup(ctx, w, to)
 }
 
-// DeleteGroupAlias removes the alias of a group. Removing nothing is fine.
+// empty lets all entities of an external group go: they came by logins that its
+// alias named. The caller saves the group.
+func (d *Directory) empty(ctx context.Context, w barrier.Writer, g *Group) error {
+	before := *g
+	g.Entities, g.Updated = nil, d.space.Now()
+	return d.enlist(ctx, w, &before, g)
+}
+
+// unalias takes the alias of a group away, and with it all who came by it.
+func (d *Directory) unalias(ctx context.Context, w barrier.Writer, g *Group) error {
+	if err := d.empty(ctx, w, g); err != nil {
+		return err
+	}
+	g.Alias = nil
+	return saveGroup(ctx, w, g)
+}
+
+// Unmounted lets all entities of the external groups of an auth mount go that is no
+// more: no login there says any more who is in them. mount is its accessor.
+func (d *Directory) Unmounted(ctx context.Context, mount string) error {
+	groups, err := d.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if g.Alias == nil || g.Alias.Mount != mount || len(g.Entities) == 0 {
+			continue
+		}
+		err := d.space.Update(ctx, func(w barrier.Writer) error {
+			g, err := loadGroup(ctx, w, g.ID)
+			if err != nil || g == nil || g.Alias == nil || g.Alias.Mount != mount {
+				return err
+			}
+			if err := d.empty(ctx, w, g); err != nil {
+				return err
+			}
+			return saveGroup(ctx, w, g)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteGroupAlias removes the alias of a group, and lets all go who came by it.
+// Removing nothing is fine.
 func (d *Directory) DeleteGroupAlias(ctx context.Context, id string) error {
 	return d.space.Update(ctx, func(w barrier.Writer) error {
 		g, err := findGroup(ctx, w, Key{AliasID: id})
@@ -298,7 +349,6 @@ func (d *Directory) DeleteGroupAlias(ctx context.Context, id string) error {
 		if err := unindexGroup(ctx, w, g.Alias); err != nil {
 			return err
 		}
-		g.Alias, g.Updated = nil, d.space.Now()
-		return saveGroup(ctx, w, g)
+		return d.unalias(ctx, w, g)
 	})
 }

@@ -214,7 +214,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot,
 		Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
-		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed,
+		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed, Unmounted: s.entities.Unmounted,
 		Audit: auditDevices{s}, FailingDevices: s.couriers.Failing, Snapshots: s.snapshots,
 	})
 	s.mounts.Fix("sys/", "system", "system endpoints", s.sys)

@@ -167,7 +167,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Space: space.Sub("identity-oidc")}))
 	w.sys = sys.New(sys.Options{
 		Barrier: w.b, Keys: w.b, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
-		LegacyRekey: w.legacy, LegacyRoot: w.legacy,
+		Unmounted: entities.Unmounted, LegacyRekey: w.legacy, LegacyRoot: w.legacy,
 		Quotas: quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 	})

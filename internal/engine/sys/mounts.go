@@ -6,6 +6,7 @@ package sys
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -180,7 +181,7 @@ func (e *Engine) unmount(isAuth bool) engine.Handler {
 }
 
 // removeAuth unmounts an auth method with all tokens that came from it, those too
-// that were made while it was going.
+// that were made while it was going, and the memberships its logins gave.
 func (e *Engine) removeAuth(ctx context.Context, m engine.Mount) error {
 	if _, err := e.o.Tokens.RevokeOrigin(ctx, m.UUID); err != nil {
 		return err
@@ -189,7 +190,7 @@ func (e *Engine) removeAuth(ctx context.Context, m engine.Mount) error {
 		return err
 	}
 	_, err := e.o.Tokens.RevokeOrigin(ctx, m.UUID)
-	return err
+	return errors.Join(err, e.o.Unmounted(ctx, m.Accessor))
 }
 
 // uiMount is what the internal paths tell about a mount.

@@ -81,9 +81,10 @@ type Options struct {
 	Failing  func() []string // parts that do not work, such as "audit"; nil: none known
 	OnSeal   func()          // told after sealing; nil: nobody
 
-	Metrics func() ([]byte, error) // in Prometheus' text format; nil: there are none
-	State   func() map[string]any  // settings for config/state/sanitized; nil: none
-	Audit   engine.AuditDevices
+	Unmounted func(ctx context.Context, accessor string) error // told of each auth mount that is gone
+	Metrics   func() ([]byte, error)                           // in Prometheus' text format; nil: there are none
+	State     func() map[string]any                            // settings for config/state/sanitized; nil: none
+	Audit     engine.AuditDevices
 	// Snapshots copies the server and brings it back.
 	Snapshots Snapshots
 	// FailingDevices names the audit devices that do not take records; nil: none.
