@@ -6,6 +6,7 @@ package jwt
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
@@ -40,7 +41,7 @@ func discover(ctx context.Context, client *http.Client, base string) (*discovery
 		if err := engine.CheckURL(text); err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(base, "https:") && !strings.HasPrefix(text, "https:") {
+		if withTLS(base) && !withTLS(text) {
 			return nil, fault.New(fault.Invalid, "the provider names an address without TLS")
 		}
 	}
@@ -48,4 +49,11 @@ func discover(ctx context.Context, client *http.Client, base string) (*discovery
 		return nil, fault.New(fault.Invalid, "the provider names no jwks_uri")
 	}
 	return d, nil
+}
+
+// withTLS reports whether a URL is of https, in whatever case it is written
+// (RFC 3986, section 3.1).
+func withTLS(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https"
 }

@@ -5,6 +5,7 @@ package jwt
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,11 +36,33 @@ type flow struct {
 	Verifier    string `json:"verifier"` // of PKCE
 	ClientNonce string `json:"clientNonce,omitempty"`
 	Direct      bool   `json:"direct,omitempty"`
-	From        string `json:"from"`             // who asked for it
-	Code        string `json:"code,omitempty"`   // brought by a form_post
-	Used        bool   `json:"used,omitempty"`   // the browser has come back
-	Failed      string `json:"failed,omitempty"` // why a direct one failed
-	Who         *who   `json:"who,omitempty"`    // direct: who has logged in
+	From        string `json:"from"`              // who asked for it
+	Code        string `json:"code,omitempty"`    // brought by a form_post
+	Confirm     []byte `json:"confirm,omitempty"` // direct: proof of the page that was shown last
+	Used        bool   `json:"used,omitempty"`    // the browser has come back
+	Failed      string `json:"failed,omitempty"`  // why a direct one failed
+	Who         *who   `json:"who,omitempty"`     // direct: who has logged in
+}
+
+// ask makes the secret of a page that asks the person to confirm a login with a
+// code. Only the browser that brought the code sees it: who began the login knows
+// the state, and must not be able to confirm it.
+func (fl *flow) ask(code string) (secret string) {
+	secret = rand.Text()
+	fl.Confirm = proof(secret, code)
+	return secret
+}
+
+// confirms reports whether a secret is that of the page that was shown for a code.
+func (fl *flow) confirms(secret, code string) bool {
+	return len(fl.Confirm) > 0 && hmac.Equal(fl.Confirm, proof(secret, code))
+}
+
+// proof binds a page's secret to the code the page was shown for.
+func proof(secret, code string) []byte {
+	sum := hmac.New(sha256.New, []byte(secret))
+	sum.Write([]byte(code))
+	return sum.Sum(nil)
 }
 
 // flowPath is where a flow is kept: its state is a secret, and kept as a hash.

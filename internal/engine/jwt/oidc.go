@@ -107,11 +107,12 @@ func (e *Engine) posted(ctx context.Context, req *engine.Request, _ engine.Vars)
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
+	var shown string
 	fl, err := e.edit(ctx, state, req.Now, func(fl *flow) (bool, error) {
 		if fl.Used || fl.Code != "" || code == "" || len(code) > maxField {
 			return false, errState()
 		}
-		fl.Code = code
+		fl.Code, shown = code, fl.ask(code)
 		return false, nil
 	})
 	switch {
@@ -120,7 +121,7 @@ func (e *Engine) posted(ctx context.Context, req *engine.Request, _ engine.Vars)
 	case err != nil:
 		return nil, err
 	case fl.Direct:
-		return confirmPage(fl, state, viaPost), nil
+		return confirmPage(fl, state, viaPost, shown), nil
 	}
 	return page(http.StatusOK, "Almost done", "Go back to the program that asked you to log in."), nil
 }
@@ -133,7 +134,7 @@ const viaPost = "no_code"
 func (e *Engine) callback(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	state, code, clientNonce := f.Text("state"), f.Text("code"), f.Text("client_nonce")
-	said, confirmed := f.Text("error"), f.Text("confirmation") != ""
+	said, confirmation := f.Text("error"), f.Text("confirmation")
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
@@ -145,12 +146,18 @@ func (e *Engine) callback(ctx context.Context, req *engine.Request, _ engine.Var
 	if err != nil {
 		return nil, err
 	}
-	if fl.Direct && !confirmed && said == "" && !fl.Used {
-		return confirmPage(fl, state, code), nil
+	if fl.Direct && confirmation == "" && said == "" && !fl.Used {
+		return e.confirm(ctx, state, code, req.Now)
+	}
+	if code == "" || code == viaPost {
+		code = fl.Code
 	}
 	fl, err = e.edit(ctx, state, req.Now, func(fl *flow) (bool, error) {
 		if fl.Used {
 			return false, errState()
+		}
+		if fl.Direct && said == "" && !fl.confirms(confirmation, code) {
+			return false, failed("The login was not confirmed on the page that was shown for it.")
 		}
 		fl.Used = true
 		return !fl.Direct, nil
@@ -160,9 +167,6 @@ func (e *Engine) callback(ctx context.Context, req *engine.Request, _ engine.Var
 	}
 	if !fl.Direct && subtle.ConstantTimeCompare([]byte(fl.ClientNonce), []byte(clientNonce)) != 1 && fl.ClientNonce != "" {
 		return nil, fault.New(fault.Invalid, "invalid client_nonce")
-	}
-	if code == "" || code == viaPost {
-		code = fl.Code
 	}
 	var r *role
 	var w *who
@@ -176,6 +180,26 @@ func (e *Engine) callback(ctx context.Context, req *engine.Request, _ engine.Var
 		return nil, err
 	}
 	return e.grant(ctx, req, r, w)
+}
+
+// confirm shows the page that asks the person, for a code their browser brought.
+// Without a code there is none: a form_post showed its own, to its browser alone.
+func (e *Engine) confirm(ctx context.Context, state, code string, now time.Time) (*engine.Response, error) {
+	if code == "" || code == viaPost || len(code) > maxField {
+		return nil, failed("No code or id_token received.")
+	}
+	var shown string
+	fl, err := e.edit(ctx, state, now, func(fl *flow) (bool, error) {
+		if fl.Used {
+			return false, errState()
+		}
+		shown = fl.ask(code)
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return confirmPage(fl, state, code, shown), nil
 }
 
 // direct keeps how a login ended for the program that polls for it, and tells the

@@ -255,12 +255,17 @@ func TestDirect(t *testing.T) {
 		t.Errorf("the person was not asked: %s", page)
 	}
 	w.Invalid("oidc/poll", poll, "authorization_pending")
-	done, err := w.come(w.Second(), q, m{"confirmation": "yes"})
+	for _, wrong := range []m{{"confirmation": "yes"}, {"confirmation": secretOf(t, asked), "code": "other"}} {
+		if _, err := w.come(w.Engine, q, wrong); !fault.Is(err, fault.Invalid) {
+			t.Errorf("confirmed with %v: %v", wrong, err)
+		}
+	}
+	done, err := w.come(w.Second(), q, m{"confirmation": secretOf(t, asked)})
 	w.Must(err)
 	if done.Auth != nil || !strings.Contains(string(done.Raw), "Signed in") {
 		t.Errorf("after the login: %s %v", done.Raw, done.Auth)
 	}
-	if _, err := w.come(w.Engine, q, m{"confirmation": "yes"}); err == nil {
+	if _, err := w.come(w.Engine, q, m{"confirmation": secretOf(t, asked)}); err == nil {
 		t.Error("the state was used again")
 	}
 	w.Invalid("oidc/poll", methodtest.With(poll, m{"client_nonce": "theirs"}), "client_nonce")
@@ -281,6 +286,65 @@ func TestDirect(t *testing.T) {
 	at, err := url.Parse(w.begin(nil)["auth_url"].(string))
 	w.Must(err)
 	w.Invalid("oidc/poll", m{"state": at.Query().Get("state"), "client_nonce": "mine"}, "Expired or missing")
+}
+
+// secretOf is what the button of a page that asks for confirmation sends.
+func secretOf(t *testing.T, page *engine.Response) string {
+	t.Helper()
+	_, rest, found := strings.Cut(string(page.Raw), `name="confirmation" value="`)
+	secret, _, _ := strings.Cut(rest, `"`)
+	if !found || len(secret) < 20 {
+		t.Fatalf("no secret in %s", page.Raw)
+	}
+	return secret
+}
+
+// TestOnlyThePersonConfirms: who began a login knows its state, not what the page
+// holds that the person's browser was shown.
+func TestOnlyThePersonConfirms(t *testing.T) {
+	w, p := people(t, m{"oidc_response_mode": "form_post"}, m{"callback_mode": "direct"})
+	began := w.begin(nil)
+	q := p.browse(began["auth_url"].(string))
+	planted := url.Values{"state": q["state"], "code": {"made-up"}}
+	early, err := w.come(w.Engine, planted, nil)
+	w.Must(err)
+	page := w.OK("oidc/callback", m{"state": q.Get("state"), "code": q.Get("code")})
+	for name, more := range map[string]m{
+		"any word":               {"code": "no_code", "confirmation": "yes"},
+		"a page without a code":  {"code": "no_code"},
+		"the secret of its page": {"code": "no_code", "confirmation": secretOf(t, early)},
+	} {
+		if _, err := w.come(w.Engine, planted, more); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.Invalid("oidc/poll", m{"state": began["state"], "client_nonce": "mine"}, "authorization_pending")
+	done, err := w.come(w.Engine, q, m{"code": "no_code", "confirmation": secretOf(t, page)})
+	w.Must(err)
+	if !strings.Contains(string(done.Raw), "Signed in") {
+		t.Errorf("the person: %s", done.Raw)
+	}
+}
+
+// TestDiscoveryStaysWithTLS, in whatever case the scheme is written.
+func TestDiscoveryStaysWithTLS(t *testing.T) {
+	w, p := newWorld(t), newProvider(t)
+	shouted := strings.Replace(p.srv.URL, "https:", "HTTPS:", 1)
+	p.said = m{"issuer": shouted, "jwks_uri": strings.Replace(p.srv.URL, "https:", "http:", 1) + "/keys"}
+	w.Invalid("config", m{"oidc_discovery_url": shouted, "oidc_discovery_ca_pem": p.caPEM}, "without TLS")
+	p.said["jwks_uri"] = shouted + "/keys"
+	w.OK("config", m{"oidc_discovery_url": shouted, "oidc_discovery_ca_pem": p.caPEM})
+}
+
+// TestLoginsDoNotNameTheProvidersMachine: its address may be one inside.
+func TestLoginsDoNotNameTheProvidersMachine(t *testing.T) {
+	w, p := people(t, nil, nil)
+	p.down.Store(true)
+	w.Later = 2 * time.Hour
+	_, err := w.Write("oidc/auth_url", m{"redirect_uri": "http://localhost:8250/oidc/callback"})
+	if !fault.Is(err, fault.Unavailable) || strings.Contains(err.Error(), "127.0.0.1") {
+		t.Errorf("a login while the provider is down: %v", err)
+	}
 }
 
 func TestFormPost(t *testing.T) {

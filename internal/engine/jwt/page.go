@@ -17,13 +17,13 @@ var pages = template.Must(template.New("").Parse(`<!doctype html>
 {{with .Flow}}<form method="get">
 <input type="hidden" name="state" value="{{$.State}}"><input type="hidden" name="code" value="{{$.Code}}">
 <p>Somebody at <b>{{.From}}</b> asked to be logged in as you, with the role <b>{{.Role}}</b>. If that was not you, close this page.</p>
-<button name="confirmation" value="yes">It was me: log in</button></form>{{end}}
+<button name="confirmation" value="{{$.Secret}}">It was me: log in</button></form>{{end}}
 </body></html>
 `))
 
 type pageData struct {
-	Title, Text, State, Code string
-	Flow                     *flow
+	Title, Text, State, Code, Secret string
+	Flow                             *flow
 }
 
 // page is what a person sees who comes to this server with their browser.
@@ -33,8 +33,8 @@ func page(status int, title, text string) *engine.Response {
 
 // confirmPage asks the person whether it was they who began this login: somebody
 // else may have sent them the link, to be logged in as them.
-func confirmPage(fl *flow, state, code string) *engine.Response {
-	return pageData{Title: "Log in?", State: state, Code: code, Flow: fl}.response(http.StatusOK)
+func confirmPage(fl *flow, state, code, secret string) *engine.Response {
+	return pageData{Title: "Log in?", State: state, Code: code, Secret: secret, Flow: fl}.response(http.StatusOK)
 }
 
 func (d pageData) response(status int) *engine.Response {

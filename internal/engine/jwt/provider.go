@@ -6,6 +6,7 @@ package jwt
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -94,7 +95,7 @@ func (p *provider) read(ctx context.Context, token string, now time.Time) (claim
 	header := signed.Signatures[0].Protected
 	keys, err := p.keysFor(ctx, header.KeyID, now)
 	if err != nil {
-		return nil, err
+		return nil, outward(err)
 	}
 	for _, key := range keys {
 		if key.Algorithm != "" && key.Algorithm != header.Algorithm || key.Use != "" && key.Use != "sig" {
@@ -130,6 +131,17 @@ func readClaims(payload []byte) (claims, error) {
 	return c, nil
 }
 
+var errNoSuchKey = fault.New(fault.Invalid, "the provider has no key with the token's id")
+
+// outward is why there are no keys, as anybody who logs in may see it. The whole
+// reason names machines inside; who may read the mount's configuration sees it there.
+func outward(err error) error {
+	if errors.Is(err, errNoSuchKey) {
+		return err
+	}
+	return fault.New(fault.Unavailable, "the provider's keys cannot be had now").WithHint("the warning in the answer of reading the mount's config says why")
+}
+
 // keysFor are the keys that may have signed a token: those of its key id, or all
 // where it names none.
 func (p *provider) keysFor(ctx context.Context, id string, now time.Time) ([]jose.JSONWebKey, error) {
@@ -145,7 +157,7 @@ func (p *provider) keysFor(ctx context.Context, id string, now time.Time) ([]jos
 		return keys, nil
 	}
 	if err == nil && id != "" {
-		err = fault.New(fault.Invalid, "the provider has no key with the token's id")
+		err = errNoSuchKey
 	}
 	if err == nil {
 		err = fault.New(fault.Unavailable, "the provider has no key that can be used")
@@ -223,7 +235,7 @@ func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *di
 // discovered is what the provider says of itself; it is as new as the keys.
 func (p *provider) discovered(ctx context.Context, now time.Time) (*discovery, error) {
 	if _, err := p.keysFor(ctx, "", now); err != nil {
-		return nil, err
+		return nil, outward(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -37,6 +37,7 @@ type provider struct {
 	down   atomic.Bool    // answers nothing but errors
 	person m              // claims of the ID token
 	info   m              // claims of userinfo
+	said   m              // what discovery says otherwise
 	spoil  func(claims m) // makes an ID token wrong
 	mu     sync.Mutex
 	keys   []jose.JSONWebKey // private; the first signs
@@ -92,10 +93,10 @@ func (p *provider) answer(w http.ResponseWriter, what any) {
 }
 
 func (p *provider) discovery(w http.ResponseWriter, _ *http.Request) {
-	p.answer(w, m{
+	p.answer(w, methodtest.With(m{
 		"issuer": p.srv.URL, "authorization_endpoint": p.srv.URL + "/authorize", "token_endpoint": p.srv.URL + "/token",
 		"jwks_uri": p.srv.URL + "/keys", "userinfo_endpoint": p.srv.URL + "/userinfo",
-	})
+	}, p.said))
 }
 
 func (p *provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
