@@ -322,6 +322,50 @@ func TestOCSP(t *testing.T) {
 	}
 }
 
+// TestWhoAnswersForAnAuthority: not just anybody it made a certificate for.
+func TestWhoAnswersForAnAuthority(t *testing.T) {
+	w := newWorld(t, nil)
+	till, now := issue(t, w.ca, nil), time.Now()
+	signs := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning} }
+	var raw []byte
+	srv := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { _, _ = out.Write(raw) }))
+	t.Cleanup(srv.Close)
+	w.OK("certs/shop", m{"ocsp_enabled": true, "ocsp_servers_override": srv.URL})
+	for _, c := range []struct {
+		name       string
+		by         *party
+		this, next time.Time
+		good       bool
+	}{
+		{"one made for it", issue(t, w.ca, signs), now, now.Add(time.Hour), true},
+		{"a till's", issue(t, w.ca, nil), now, now.Add(time.Hour), false},
+		{"its own", till, now, now.Add(time.Hour), false},
+		{"expired", issue(t, w.ca, func(c *x509.Certificate) { signs(c); c.NotAfter = now.Add(-time.Minute) }), now, now.Add(time.Hour), false},
+		{"without an end", w.ca, now.Add(-23 * time.Hour), time.Time{}, true},
+		{"old, without an end", w.ca, now.Add(-25 * time.Hour), time.Time{}, false},
+		{"of tomorrow", w.ca, now.Add(time.Hour), now.Add(2 * time.Hour), false},
+	} {
+		answer := ocsp.Response{SerialNumber: till.SerialNumber, ThisUpdate: c.this, NextUpdate: c.next}
+		if c.by != w.ca {
+			answer.Certificate = c.by.Certificate
+		}
+		var err error
+		raw, err = ocsp.CreateResponse(w.ca.Certificate, c.by.Certificate, answer, c.by.key)
+		w.Must(err)
+		if err := w.comes(till); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	// One that is trusted by itself does not speak for itself.
+	w.OK("certs/shop", m{"certificate": till.pem()})
+	var err error
+	raw, err = ocsp.CreateResponse(till.Certificate, till.Certificate, ocsp.Response{SerialNumber: till.SerialNumber, ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, till.key)
+	w.Must(err)
+	if err := w.comes(till); !fault.Is(err, fault.Invalid) {
+		t.Errorf("its own key: %v", err)
+	}
+}
+
 // TestRenewal: who renews must still hold the key of the login.
 func TestRenewal(t *testing.T) {
 	w := newWorld(t, nil)

@@ -9,6 +9,7 @@ import (
 	_ "crypto/sha256" // the hash of questions
 	"crypto/x509"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
@@ -33,6 +34,9 @@ const maxResponders = 4
 // ocspSkew is how far a responder's clock may be off.
 const ocspSkew = 5 * time.Minute
 
+// ocspLife is how long an answer holds that does not say it itself.
+const ocspLife = 24 * time.Hour
+
 func (s *ocspSettings) check() error {
 	for _, text := range s.Servers {
 		if err := engine.CheckURL(text); err != nil {
@@ -48,9 +52,10 @@ func (e *Engine) notRevoked(ctx context.Context, c *entry, chain []*x509.Certifi
 	if !c.OCSP.Enabled {
 		return true, nil
 	}
-	leaf, issuer := chain[0], chain[0]
-	if len(chain) > 1 {
-		issuer = chain[1]
+	leaf, issuer := chain[0], c.issuerOf(chain)
+	if issuer == nil {
+		return false, fault.New(fault.Invalid, "the certificate's authority is not known, so its answers (OCSP) cannot be believed").
+			WithHint("add the authority's certificate to the entry")
 	}
 	servers := c.OCSP.Servers
 	if len(servers) == 0 {
@@ -82,6 +87,20 @@ func (e *Engine) notRevoked(ctx context.Context, c *entry, chain []*x509.Certifi
 	return false, fault.New(fault.Invalid, "the certificate's authority did not say that it still stands (OCSP)")
 }
 
+// issuerOf is the authority that made the first certificate of a chain; nil where
+// it is not known. What is trusted by itself never speaks for itself.
+func (c *entry) issuerOf(chain []*x509.Certificate) *x509.Certificate {
+	if len(chain) > 1 {
+		return chain[1]
+	}
+	for _, trusted := range c.certs {
+		if trusted.IsCA && chain[0].CheckSignatureFrom(trusted) == nil {
+			return trusted
+		}
+	}
+	return nil
+}
+
 // responder is one place to ask.
 type responder struct {
 	client *http.Client
@@ -100,8 +119,29 @@ func (r responder) status(ctx context.Context, leaf, issuer *x509.Certificate, n
 		return ocsp.Unknown
 	}
 	answer, err := ocsp.ParseResponseForCert(body, leaf, issuer)
-	if err != nil || now.Add(ocspSkew).Before(answer.ThisUpdate) || !answer.NextUpdate.IsZero() && now.After(answer.NextUpdate.Add(ocspSkew)) {
+	if err != nil || !mayAnswer(answer.Certificate, issuer, now) || !current(answer, now) {
 		return ocsp.Unknown
 	}
 	return answer.Status
+}
+
+// mayAnswer reports whether the signer of an answer speaks for the issuer: it is
+// the issuer, or was made by it for just that (RFC 6960, section 4.2.2.2). That it
+// was made by it has been checked.
+func mayAnswer(signer, issuer *x509.Certificate, now time.Time) bool {
+	if signer == nil || signer.Equal(issuer) {
+		return true
+	}
+	return slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) && !now.Before(signer.NotBefore) && !now.After(signer.NotAfter)
+}
+
+// current reports whether an answer holds now.
+func current(answer *ocsp.Response, now time.Time) bool {
+	switch {
+	case now.Add(ocspSkew).Before(answer.ThisUpdate):
+		return false
+	case answer.NextUpdate.IsZero():
+		return !now.After(answer.ThisUpdate.Add(ocspLife))
+	}
+	return !now.After(answer.NextUpdate.Add(ocspSkew))
 }
