@@ -138,7 +138,7 @@ func (k *keys) openSeal(s *sealed) (ring *keyring, root []byte, err error) {
 		}
 	}
 	if err != nil {
-		return nil, nil, fault.New(fault.Internal, "open keyring: %w", err)
+		return nil, nil, fault.New(fault.Internal, "open keyring: %w", err).WithHint("seal this server and unseal it with the present key shares")
 	}
 	return ring, root, nil
 }
@@ -161,17 +161,34 @@ func (k *keys) adopt(ring *keyring, root []byte) error {
 	return nil
 }
 
-// learn reads the row again: another server may have rotated.
-func (b *Barrier) learn(ctx context.Context, k *keys) error {
+// learn reads the row again, and returns it: another server may have rotated.
+func (b *Barrier) learn(ctx context.Context, k *keys) (*sealed, error) {
 	s, err := b.load(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ring, root, err := k.openSeal(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return k.adopt(ring, root)
+	return s, k.adopt(ring, root)
+}
+
+// heirFor is how long a new root key waits for the other servers; they look every
+// watchEvery. One that was away for longer is sealed and unsealed by hand.
+const heirFor = 10 * time.Minute
+
+// dropHeir removes the new root key that a rekeying left for other servers, once they
+// have had time: left there it would make old shares, with an old copy of the
+// database, as good as the new ones.
+func (b *Barrier) dropHeir(ctx context.Context, s *sealed) error {
+	if s == nil || s.Heir == nil || !b.store.Exclusive() && b.store.Now().Before(s.HeirSince.Add(heirFor)) {
+		return nil
+	}
+	next := *s
+	next.Heir, next.HeirSince = nil, time.Time{}
+	_, err := b.replace(ctx, s, &next) // where others changed the row meanwhile it goes the next time
+	return err
 }
 
 // watchEvery is how often Watch looks. askFor is how long a text of an unknown term
@@ -185,6 +202,13 @@ const (
 // the store there is nothing to learn, and it only waits.
 func (b *Barrier) Watch(ctx context.Context) error {
 	if b.store.Exclusive() {
+		s, err := b.load(ctx) // older servers left an heir here too
+		if err == nil {
+			err = b.dropHeir(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
 		<-ctx.Done()
 		return nil
 	}
@@ -207,7 +231,11 @@ func (b *Barrier) learnNow(ctx context.Context) error {
 	if k == nil {
 		return errForgotten
 	}
-	return b.learn(ctx, k)
+	s, err := b.learn(ctx, k)
+	if err != nil {
+		return err
+	}
+	return b.dropHeir(ctx, s)
 }
 
 // askWatch has Watch learn at once, and reports whether it did.
@@ -305,14 +333,18 @@ func (b *Barrier) Install(ctx context.Context, c *Candidate) error {
 			return nil, fault.New(fault.Invalid, "this server has no key shares: its seal is of type %q", s.Type)
 		}
 		s.Shares, s.Threshold = len(c.Shares), c.Threshold
-		s.Heir, err = sealHeir(ring.Names, c.root)
+		s.Heir, s.HeirSince = nil, time.Time{}
+		if !b.store.Exclusive() {
+			s.HeirSince = b.store.Now().UTC()
+			s.Heir, err = sealHeir(ring.Names, c.root)
+		}
 		return c.root, err
 	})
 }
 
 // heirKey seals a new root key for servers that are unsealed with the old one: they
 // know the key that blinds names, which is never rotated. Whoever is sealed has no use
-// for it.
+// for it, and where there are no other servers there is none.
 func heirKey(names []byte) ([]byte, error) {
 	return hkdf.Key(sha256.New, names, nil, "goldkeep heir", keySize)
 }

@@ -5,9 +5,11 @@ package barrier_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -146,6 +148,65 @@ func unsealWith(t *testing.T, b *barrier.Barrier, shares [][]byte) {
 	if b.Sealed() {
 		t.Fatal("still sealed")
 	}
+}
+
+// sealRow is the barrier's own row; change, where there is one, changes it.
+func sealRow(t *testing.T, s store.Store, change func(row map[string]any)) (row map[string]any) {
+	t.Helper()
+	ctx := t.Context()
+	must(t, s.Update(ctx, func(tx store.Tx) error {
+		var body string
+		if err := tx.QueryRow(ctx, "SELECT body FROM barrier_seal").Scan(&body); err != nil {
+			return err
+		}
+		row = nil
+		if err := json.Unmarshal([]byte(body), &row); err != nil || change == nil {
+			return err
+		}
+		change(row)
+		text, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "UPDATE barrier_seal SET body = ?", string(text))
+		return err
+	}))
+	return row
+}
+
+// TestTheHeirGoes: the new root key lies under a key that does not change only while
+// other servers need it.
+func TestTheHeirGoes(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s store.Store) {
+		ctx, stop := context.WithCancel(t.Context())
+		_, nodes := splitAmong(t, s, s)
+		one, two := nodes[0], nodes[1]
+		next, err := barrier.NewCandidate(3, 2)
+		must(t, err)
+		must(t, one.Install(ctx, next))
+		if heir := sealRow(t, s, nil)["heir"]; (heir == nil) != s.Exclusive() {
+			t.Fatalf("after the rekeying the heir is %v", heir)
+		}
+		if s.Exclusive() {
+			stop()
+			return
+		}
+		must(t, one.Rotate(ctx))
+		text, err := one.SealBytes("test", []byte("plain"), nil)
+		must(t, err)
+		sealRow(t, s, func(row map[string]any) { row["heir_since"] = s.Now().Add(-11 * time.Minute) })
+		var watch sync.WaitGroup
+		watch.Go(func() { _ = two.Watch(ctx) })
+		defer watch.Wait()
+		defer stop()
+		if plain, err := two.OpenBytes("test", text, nil); err != nil || string(plain) != "plain" {
+			t.Errorf("the other server opens %q, %v", plain, err)
+		}
+		if heir := sealRow(t, s, nil)["heir"]; heir != nil {
+			t.Error("the heir stays")
+		}
+		must(t, two.Prove(ctx, next.Shares[:2]))
+	})
 }
 
 func TestRekey(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cloudflare/circl/group"
 	"github.com/cloudflare/circl/secretsharing"
@@ -84,7 +85,9 @@ type sealed struct {
 	Threshold int    `json:"threshold"`
 	ClusterID string `json:"cluster_id"`
 	Keyring   []byte `json:"keyring"`
-	Heir      []byte `json:"heir,omitempty"` // the root key after a rekeying, for servers that hold the old one; see heirKey
+
+	Heir      []byte    `json:"heir,omitempty"` // the root key after a rekeying, for servers that hold the old one; see heirKey
+	HeirSince time.Time `json:"heir_since,omitzero"`
 
 	Wrapped  []byte    `json:"wrapped,omitempty"` // the root key, sealed elsewhere
 	Recovery *recovery `json:"recovery,omitempty"`

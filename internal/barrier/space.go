@@ -199,7 +199,7 @@ func (v *view) read(ctx context.Context, key []byte) (*row, error) {
 func (v *view) openRow(ctx context.Context, key []byte, r *row) (Entry, error) {
 	plain, err := v.keys.open("entry", r.body, bound(key, r.expires, r.group))
 	if errors.Is(err, errTerm) {
-		if err = v.space.b.learn(ctx, v.keys); err == nil {
+		if _, err = v.space.b.learn(ctx, v.keys); err == nil {
 			plain, err = v.keys.open("entry", r.body, bound(key, r.expires, r.group))
 		}
 	}
