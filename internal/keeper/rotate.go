@@ -54,7 +54,9 @@ func (a *commands) operatorRekeyCommand() *cobra.Command {
 		Use: "rekey", Short: "Replace the key shares: the old ones unseal nothing afterwards", Args: term.Wanted(),
 		Long: "Replace the key shares. Enough of the old ones are asked for, or read from standard input,\n" +
 			"one a line; then the new ones are printed, once, and the old ones are of no use any more.\n" +
-			"Interrupted, nothing has changed.",
+			"Interrupted before the last old share is given, nothing has changed. If the answer to the\n" +
+			"last one is lost, the new shares are lost with it, and no share unseals the server any more:\n" +
+			"keep a snapshot of before (goldkeep operator snapshot save), which the old shares unseal.",
 		Example: "  goldkeep operator rekey --shares 5 --threshold 3\n  goldkeep operator rekey --shares 3 --threshold 2 -o json < shares.txt",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if threshold < 1 || threshold > shares {
