@@ -27,7 +27,10 @@ const (
 // NewClient makes a client that trusts the given authorities (PEM; "": the
 // system's), follows few redirects and none to another scheme, and takes answers
 // up to maxFetch.
-func NewClient(caPEM string) (*http.Client, error) {
+func NewClient(caPEM string) (*http.Client, error) { return NewClientUpTo(caPEM, maxFetch) }
+
+// NewClientUpTo is NewClient for answers of up to most bytes.
+func NewClientUpTo(caPEM string, most int64) (*http.Client, error) {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
 		TLSHandshakeTimeout: FetchTime, ResponseHeaderTimeout: FetchTime, MaxResponseHeaderBytes: 64 << 10,
@@ -41,7 +44,7 @@ func NewClient(caPEM string) (*http.Client, error) {
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	return &http.Client{
-		Transport: bounded{transport}, Timeout: FetchTime,
+		Transport: bounded{transport, most}, Timeout: FetchTime,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
 			case via[0].Method != http.MethodGet:
@@ -56,8 +59,11 @@ func NewClient(caPEM string) (*http.Client, error) {
 	}, nil
 }
 
-// bounded cuts answers off at maxFetch.
-type bounded struct{ http.RoundTripper }
+// bounded cuts answers off at most bytes.
+type bounded struct {
+	http.RoundTripper
+	most int64
+}
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -66,7 +72,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.LimitReader(resp.Body, maxFetch), resp.Body}
+		}{io.LimitReader(resp.Body, b.most), resp.Body}
 	}
 	return resp, err
 }

@@ -281,6 +281,53 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
+// TestFetchedListsAreNotBelievedUnseen: whoever answers at the URL may lie.
+func TestFetchedListsAreNotBelievedUnseen(t *testing.T) {
+	w := newWorld(t, nil)
+	w.ca = issue(t, nil, func(c *x509.Certificate) { authority("ca")(c); c.NotAfter = c.NotAfter.Add(99 * time.Hour) })
+	w.OK("certs/shop", m{"certificate": w.ca.pem()})
+	gone, now := issue(t, w.ca, nil), time.Now()
+	var raw []byte
+	list := func(by *party, number int64, count int) {
+		revoked := make([]x509.RevocationListEntry, count)
+		for i := range revoked {
+			revoked[i] = x509.RevocationListEntry{SerialNumber: new(big.Int).Add(gone.SerialNumber, new(big.Int).Lsh(big.NewInt(int64(i)), 80)), RevocationTime: now}
+		}
+		var err error
+		raw, err = x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+			Number: big.NewInt(number), ThisUpdate: now.Add(time.Duration(number) * time.Minute), NextUpdate: now.Add(1000 * time.Hour), RevokedCertificateEntries: revoked,
+		}, by.Certificate, by.key)
+		w.Must(err)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { _, _ = out.Write(raw) }))
+	t.Cleanup(srv.Close)
+	other := issue(t, nil, authority("ca")) // by the same name
+	list(other, 9, 0)
+	w.Invalid("crls/far", m{"url": srv.URL}, "signed by no authority")
+	list(w.ca, 5, 60_000)
+	if len(raw) < 1<<20 {
+		t.Fatalf("the list has only %d bytes", len(raw))
+	}
+	w.OK("crls/far", m{"url": srv.URL})
+	for i, spoil := range []func(){func() { list(other, 9, 0) }, func() { list(w.ca, 4, 0) }, func() { raw = nil }} {
+		spoil()
+		w.Later = 25*time.Hour + time.Duration(i)*time.Hour
+		fresh := issue(t, w.ca, func(c *x509.Certificate) { c.SerialNumber, c.NotAfter = gone.SerialNumber, now.Add(99*time.Hour) })
+		if err := w.comes(fresh); !fault.Is(err, fault.Invalid) {
+			t.Errorf("lie %d: %v", i, err)
+		}
+		if w.Read("crls/far")["error"] == nil {
+			t.Errorf("lie %d went unseen", i)
+		}
+	}
+	list(w.ca, 6, 0)
+	w.Later = 29 * time.Hour
+	w.Must(w.comes(issue(t, w.ca, func(c *x509.Certificate) { c.NotAfter = now.Add(99 * time.Hour) })))
+	if shown := w.Read("crls/far"); shown["error"] != nil || !cmp.Equal(shown["serials"], any(m{})) {
+		t.Errorf("after the day it is believed: %v", shown["error"])
+	}
+}
+
 func TestOCSP(t *testing.T) {
 	w := newWorld(t, nil)
 	answer := ocsp.Good

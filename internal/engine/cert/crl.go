@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ type crl struct {
 	Source  *source             `json:"cdp"` // nil: it was written
 	Issuer  []byte              `json:"issuer"`
 	Serials map[string]struct{} `json:"serials"`
+	Number  *big.Int            `json:"number,omitempty"` // nil: it has none
+	Issued  time.Time           `json:"issued"`
 }
 
 // source is where a list is fetched from, when it is out of date.
@@ -35,16 +38,40 @@ type source struct {
 	Until time.Time `json:"valid_until"`
 }
 
-// maxRevoked bounds the certificates of one list.
-const maxRevoked = 500_000
+// Limits of lists.
+const (
+	maxRevoked = 500_000        // certificates of one
+	maxCRL     = 16 << 20       // bytes of one that is fetched
+	crlLife    = 24 * time.Hour // one this old is fetched again, whatever it says
+)
 
 // patience is the time between two attempts to fetch a list.
 const patience = time.Minute
 
-// lists remembers when lists were last asked for.
+// lists remembers when lists were last asked for, and why they were not had.
 type lists struct {
-	mu    sync.Mutex
-	tried map[string]time.Time
+	mu     sync.Mutex
+	tried  map[string]time.Time
+	failed map[string]string
+}
+
+// note keeps how fetching a list ended, for whoever reads it.
+func (l *lists) note(name string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = map[string]string{}
+	}
+	delete(l.failed, name)
+	if err != nil {
+		l.failed[name] = fault.Public(err)
+	}
+}
+
+func (l *lists) failure(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed[name]
 }
 
 // due reports whether a list may be asked for now, and notes that it is.
@@ -75,7 +102,11 @@ func (e *Engine) showCRL(ctx context.Context, _ *engine.Request, v engine.Vars) 
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Data: map[string]any{"cdp": l.Source, "serials": l.Serials}}, nil
+	data := map[string]any{"cdp": l.Source, "serials": l.Serials}
+	if why := e.lists.failure(l.Name); why != "" {
+		data["error"] = why
+	}
+	return &engine.Response{Data: data}, nil
 }
 
 func (e *Engine) removeCRL(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
@@ -95,11 +126,15 @@ func (e *Engine) putCRL(ctx context.Context, req *engine.Request, v engine.Vars)
 	case text != "":
 		l, _, err = parseCRL([]byte(text))
 	default:
-		l, err = fetchCRL(ctx, from)
+		var held *crl
+		if held, err = engine.Look[crl](ctx, e.Space, crlPath(v["name"])); err == nil {
+			l, err = e.fetchCRL(ctx, from, held, req.Now)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
+	e.lists.note(strings.ToLower(v["name"]), nil)
 	return nil, e.keepCRL(ctx, strings.ToLower(v["name"]), l)
 }
 
@@ -112,30 +147,31 @@ func (e *Engine) keepCRL(ctx context.Context, name string, l *crl) error {
 
 // parseCRL reads a list in PEM or DER. Whoever may write it here is believed: its
 // signature and its times are not looked at.
-func parseCRL(text []byte) (l *crl, next time.Time, err error) {
+func parseCRL(text []byte) (l *crl, list *x509.RevocationList, err error) {
 	if block, _ := pem.Decode(text); block != nil {
 		text = block.Bytes
 	}
-	list, err := x509.ParseRevocationList(text)
-	if err != nil {
-		return nil, next, fault.New(fault.Invalid, "failed to parse CRL: it is neither PEM nor DER of one")
+	if list, err = x509.ParseRevocationList(text); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "failed to parse CRL: it is neither PEM nor DER of one")
 	}
 	if len(list.RevokedCertificateEntries) > maxRevoked {
-		return nil, next, fault.New(fault.TooLarge, "the CRL has over %d certificates", maxRevoked)
+		return nil, nil, fault.New(fault.TooLarge, "the CRL has over %d certificates", maxRevoked)
 	}
-	l = &crl{Issuer: list.RawIssuer, Serials: map[string]struct{}{}}
+	l = &crl{Issuer: list.RawIssuer, Serials: map[string]struct{}{}, Number: list.Number, Issued: list.ThisUpdate}
 	for _, revoked := range list.RevokedCertificateEntries {
 		l.Serials[revoked.SerialNumber.String()] = struct{}{}
 	}
-	return l, list.NextUpdate, nil
+	return l, list, nil
 }
 
-// fetchCRL fetches a list from a distribution point.
-func fetchCRL(ctx context.Context, from string) (*crl, error) {
+// fetchCRL fetches a list from a distribution point. Whoever answers there is not
+// believed: an authority of the mount must have signed it, and it must not be older
+// than the one that is held (nil: none).
+func (e *Engine) fetchCRL(ctx context.Context, from string, held *crl, now time.Time) (*crl, error) {
 	if err := engine.CheckURL(from); err != nil {
 		return nil, err
 	}
-	client, err := engine.NewClient("")
+	client, err := engine.NewClientUpTo("", maxCRL+1)
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +181,54 @@ func fetchCRL(ctx context.Context, from string) (*crl, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "fetch CRL: %w", err)
 	}
-	l, next, err := parseCRL(body)
-	if err == nil {
-		l.Source = &source{URL: from, Until: next}
+	if len(body) > maxCRL {
+		return nil, fault.New(fault.TooLarge, "the CRL has over %d bytes", maxCRL)
 	}
-	return l, err
+	l, list, err := parseCRL(body)
+	if err == nil {
+		err = e.authentic(ctx, list)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held != nil && l.olderThan(held) {
+		return nil, fault.New(fault.Invalid, "the fetched CRL is older than the one that is held")
+	}
+	l.Source = &source{URL: from, Until: now.Add(crlLife)}
+	if !list.NextUpdate.IsZero() && list.NextUpdate.Before(l.Source.Until) {
+		l.Source.Until = list.NextUpdate
+	}
+	return l, nil
+}
+
+// authentic checks that an authority of the mount's entries has signed a list.
+func (e *Engine) authentic(ctx context.Context, list *x509.RevocationList) error {
+	entries, err := e.entries(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, c := range entries {
+		for _, trusted := range c.certs {
+			if trusted.IsCA && bytes.Equal(trusted.RawSubject, list.RawIssuer) && list.CheckSignatureFrom(trusted) == nil {
+				return nil
+			}
+		}
+	}
+	return fault.New(fault.Invalid, "the fetched CRL is signed by no authority of this mount's entries").
+		WithHint("add the certificate of the CRL's issuer to an entry first")
+}
+
+// olderThan compares two lists of one issuer (RFC 5280, section 5.2.3).
+func (l *crl) olderThan(held *crl) bool {
+	if !bytes.Equal(l.Issuer, held.Issuer) {
+		return false
+	}
+	return held.Number != nil && (l.Number == nil || l.Number.Cmp(held.Number) < 0) || l.Issued.Before(held.Issued)
+}
+
+// due reports whether a list is to be fetched again.
+func (s *source) due(now time.Time) bool {
+	return s != nil && (!now.Before(s.Until) || s.Until.Sub(now) > crlLife)
 }
 
 // ask sends a request and returns the answer's body.
@@ -188,18 +267,21 @@ func (r revocations) any(chain []*x509.Certificate) bool {
 }
 
 // revocations reads the lists; those that are fetched and out of date are fetched
-// anew. Where that fails the last one holds.
+// anew. Where that fails the last one holds, and reading it says why.
 func (e *Engine) revocations(ctx context.Context, now time.Time) (revocations, error) {
 	all, err := e.readCRLs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range all {
-		if l.Source == nil || l.Source.Until.IsZero() || now.Before(l.Source.Until) || !e.lists.due(l.Name, now) {
+		if !l.Source.due(now) || !e.lists.due(l.Name, now) {
 			continue
 		}
-		fresh, err := fetchCRL(ctx, l.Source.URL)
-		if err != nil || !bytes.Equal(fresh.Issuer, l.Issuer) {
+		fresh, err := e.fetchCRL(ctx, l.Source.URL, l, now)
+		if err == nil && !bytes.Equal(fresh.Issuer, l.Issuer) {
+			err = fault.New(fault.Invalid, "the fetched CRL is of another issuer")
+		}
+		if e.lists.note(l.Name, err); err != nil {
 			continue
 		}
 		if err := e.keepCRL(ctx, l.Name, fresh); err != nil {
