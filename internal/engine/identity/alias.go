@@ -13,10 +13,10 @@ import (
 func (e *Engine) aliasRoutes() []engine.Route {
 	return []engine.Route{
 		{Path: "entity-alias", Help: "Make or change what an auth mount calls an entity.", Takes: "id name canonical_id entity_id mount_accessor custom_metadata:map", Ops: engine.Ops{Write: e.putAlias}},
-		{Path: "entity-alias/id", Help: "The aliases of entities.", Ops: engine.Ops{List: e.listAliases}},
+		{Path: "entity-alias/id", Help: "The aliases of entities.", Ops: engine.Ops{List: e.listAliases()}},
 		{Path: "entity-alias/id/{id}", Help: "An alias of an entity.", Takes: "name canonical_id entity_id mount_accessor custom_metadata:map", Ops: engine.Ops{Read: e.readAlias, Write: e.putAlias, Delete: e.deleteAlias}},
 		{Path: "group-alias", Help: "Make or change what an auth mount calls an external group.", Takes: "id name canonical_id mount_accessor", Ops: engine.Ops{Write: e.putGroupAlias}},
-		{Path: "group-alias/id", Help: "The aliases of groups.", Ops: engine.Ops{List: e.listGroupAliases}},
+		{Path: "group-alias/id", Help: "The aliases of groups.", Ops: engine.Ops{List: e.listGroupAliases()}},
 		{Path: "group-alias/id/{id}", Help: "An alias of a group.", Takes: "name canonical_id mount_accessor", Ops: engine.Ops{Read: e.readGroupAlias, Write: e.putGroupAlias, Delete: e.deleteGroupAlias}},
 	}
 }
@@ -75,25 +75,12 @@ func (e *Engine) deleteAlias(ctx context.Context, _ *engine.Request, v engine.Va
 	return nil, e.o.Entities.DeleteAlias(ctx, v["id"])
 }
 
-func (e *Engine) listAliases(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	all, err := e.o.Entities.Entities(ctx)
-	if err != nil {
-		return nil, err
-	}
-	mounts, err := e.mountsByAccessor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var keys []string
-	info := map[string]any{}
-	for _, x := range all {
+func (e *Engine) listAliases() engine.Handler {
+	return lister(e, e.o.Entities.Entities, func(l *listing, x *entity.Entity) {
 		for i := range x.Aliases {
-			a := &x.Aliases[i]
-			keys = append(keys, a.ID)
-			info[a.ID] = aliasInfo(a, x.ID, mounts)
+			l.add(x.Aliases[i].ID, aliasInfo(&x.Aliases[i], x.ID, l.mounts))
 		}
-	}
-	return list(req, keys, info)
+	})
 }
 
 func aliasInfo(a *entity.Alias, owner string, mounts map[string]engine.Mount) map[string]any {
@@ -132,22 +119,41 @@ func (e *Engine) deleteGroupAlias(ctx context.Context, _ *engine.Request, v engi
 	return nil, e.o.Groups.DeleteGroupAlias(ctx, v["id"])
 }
 
-func (e *Engine) listGroupAliases(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	all, err := e.o.Groups.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	mounts, err := e.mountsByAccessor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var keys []string
-	info := map[string]any{}
-	for _, g := range all {
+func (e *Engine) listGroupAliases() engine.Handler {
+	return lister(e, e.o.Groups.Groups, func(l *listing, g *entity.Group) {
 		if g.Alias != nil {
-			keys = append(keys, g.Alias.ID)
-			info[g.Alias.ID] = aliasInfo(g.Alias, g.ID, mounts)
+			l.add(g.Alias.ID, aliasInfo(g.Alias, g.ID, l.mounts))
 		}
+	})
+}
+
+// listing is ids with what is known of each, and the mounts to tell it with.
+type listing struct {
+	keys   []string
+	info   map[string]any
+	mounts map[string]engine.Mount
+}
+
+func (l *listing) add(id string, about any) {
+	l.keys = append(l.keys, id)
+	l.info[id] = about
+}
+
+// lister answers with what add makes of everything there is.
+func lister[T any](e *Engine, all func(context.Context) ([]T, error), add func(*listing, T)) engine.Handler {
+	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+		found, err := all(ctx)
+		if err != nil {
+			return nil, err
+		}
+		mounts, err := e.mountsByAccessor(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l := &listing{info: map[string]any{}, mounts: mounts}
+		for _, x := range found {
+			add(l, x)
+		}
+		return list(req, l.keys, l.info)
 	}
-	return list(req, keys, info)
 }

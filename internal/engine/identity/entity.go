@@ -170,31 +170,17 @@ func (e *Engine) showEntity(ctx context.Context, k entity.Key) (*engine.Response
 
 // listEntities lists ids with what is known of each, or names alone.
 func (e *Engine) listEntities(byName bool) engine.Handler {
-	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-		all, err := e.o.Entities.Entities(ctx)
-		if err != nil {
-			return nil, err
+	return lister(e, e.o.Entities.Entities, func(l *listing, x *entity.Entity) {
+		if byName {
+			l.keys = append(l.keys, x.Name)
+			return
 		}
-		mounts, err := e.mountsByAccessor(ctx)
-		if err != nil {
-			return nil, err
+		about := map[string]any{"name": x.Name}
+		if len(x.Aliases) > 0 {
+			about["aliases"] = briefAliases(x, l.mounts)
 		}
-		var keys []string
-		info := map[string]any{}
-		for _, x := range all {
-			if byName {
-				keys = append(keys, x.Name)
-				continue
-			}
-			keys = append(keys, x.ID)
-			about := map[string]any{"name": x.Name}
-			if len(x.Aliases) > 0 {
-				about["aliases"] = briefAliases(x, mounts)
-			}
-			info[x.ID] = about
-		}
-		return list(req, keys, info)
-	}
+		l.add(x.ID, about)
+	})
 }
 
 func briefAliases(x *entity.Entity, mounts map[string]engine.Mount) (brief []map[string]any) {

@@ -140,29 +140,15 @@ func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response,
 
 // listGroups lists ids with what is known of each, or names alone.
 func (e *Engine) listGroups(byName bool) engine.Handler {
-	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-		all, err := e.o.Groups.Groups(ctx)
-		if err != nil {
-			return nil, err
+	return lister(e, e.o.Groups.Groups, func(l *listing, g *entity.Group) {
+		if byName {
+			l.keys = append(l.keys, g.Name)
+			return
 		}
-		mounts, err := e.mountsByAccessor(ctx)
-		if err != nil {
-			return nil, err
+		about := map[string]any{"name": g.Name, "num_member_entities": len(g.Entities), "num_parent_groups": len(g.Parents)}
+		if g.Alias != nil {
+			about["alias"] = aliasInfo(g.Alias, g.ID, l.mounts)
 		}
-		var keys []string
-		info := map[string]any{}
-		for _, g := range all {
-			if byName {
-				keys = append(keys, g.Name)
-				continue
-			}
-			keys = append(keys, g.ID)
-			about := map[string]any{"name": g.Name, "num_member_entities": len(g.Entities), "num_parent_groups": len(g.Parents)}
-			if g.Alias != nil {
-				about["alias"] = aliasInfo(g.Alias, g.ID, mounts)
-			}
-			info[g.ID] = about
-		}
-		return list(req, keys, info)
-	}
+		l.add(g.ID, about)
+	})
 }
