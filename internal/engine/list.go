@@ -5,7 +5,6 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -56,10 +55,18 @@ func Page(req *Request, resp *Response) (*Response, error) {
 	return &page, nil
 }
 
+// among is what is known of some keys only.
 func among(info map[string]any, keys []string) map[string]any {
-	info = maps.Clone(info)
-	maps.DeleteFunc(info, func(k string, _ any) bool { return !slices.Contains(keys, k) })
-	return info
+	if info == nil {
+		return nil
+	}
+	some := make(map[string]any, len(keys))
+	for _, k := range keys {
+		if about, ok := info[k]; ok {
+			some[k] = about
+		}
+	}
+	return some
 }
 
 // maxScan bounds how many names a scan gives.

@@ -154,6 +154,6 @@ func lister[T any](e *Engine, all func(context.Context) ([]T, error), add func(*
 		for _, x := range found {
 			add(l, x)
 		}
-		return list(req, l.keys, l.info)
+		return list(l.keys, l.info)
 	}
 }

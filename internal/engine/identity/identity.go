@@ -185,31 +185,14 @@ func custom(a *entity.Alias) map[string]string {
 	return a.Custom
 }
 
-// listed is the answer to a list with what is known of each key.
-type listed struct {
-	Keys []string       `json:"keys"`
-	Info map[string]any `json:"key_info,omitempty"`
-}
-
-// list answers keys, sorted; a request may ask for the part "after" one, and for
-// "limit" at most.
-func list(req *engine.Request, keys []string, info map[string]any) (*engine.Response, error) {
-	f := engine.Read(req)
-	after, limit := f.Text("after"), f.Int("limit", 0)
-	if f.Err() != nil {
-		return nil, f.Err()
-	}
-	slices.Sort(keys)
-	if after != "" {
-		keys = slices.DeleteFunc(keys, func(k string) bool { return k <= after })
-	}
-	if limit > 0 && len(keys) > limit {
-		keys = keys[:limit]
-	}
+// list answers keys, sorted, with what is known of each; the gate cuts it down to
+// the part that was asked for.
+func list(keys []string, info map[string]any) (*engine.Response, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	return &engine.Response{Data: listed{keys, info}}, nil
+	slices.Sort(keys)
+	return &engine.Response{Data: engine.Keys{Keys: keys, Info: info}}, nil
 }
 
 func answer(data any) (*engine.Response, error) {
