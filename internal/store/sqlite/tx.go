@@ -76,6 +76,7 @@ type tx struct {
 	conn  *conn
 	after []func()
 	ended bool
+	wrote bool // something may have been changed
 }
 
 var errEnded = errors.New("the transaction has ended")
@@ -101,6 +102,7 @@ func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	t.wrote = true
 	return t.conn.exec(context.WithoutCancel(ctx), query, args...)
 }
 

@@ -98,6 +98,13 @@ func testRollback(t *testing.T, s store.Store) {
 	table(t, s)
 	ctx := t.Context()
 	stop := fault.New(fault.Conflict, "stop here")
+	if err := put(ctx, s, "counter", 0); err != nil {
+		t.Fatal(err)
+	}
+	count := func(tx store.Tx) error { // sees what earlier updates of its group left
+		_, err := tx.Exec(ctx, "UPDATE thing SET n = n + 1 WHERE name = ?", "counter")
+		return err
+	}
 	var wg sync.WaitGroup
 	for i := range 20 { // failing and succeeding updates share groups
 		wg.Add(2)
@@ -105,6 +112,9 @@ func testRollback(t *testing.T, s store.Store) {
 			defer wg.Done()
 			err := s.Update(ctx, func(tx store.Tx) error {
 				if _, err := tx.Exec(ctx, "INSERT INTO thing (name, n) VALUES (?, 1)", fmt.Sprint("bad", i)); err != nil {
+					return err
+				}
+				if err := count(tx); err != nil {
 					return err
 				}
 				return stop
@@ -115,12 +125,21 @@ func testRollback(t *testing.T, s store.Store) {
 		}()
 		go func() {
 			defer wg.Done()
-			if err := put(ctx, s, fmt.Sprint("good", i), 1); err != nil {
+			err := s.Update(ctx, func(tx store.Tx) error {
+				if _, err := tx.Exec(ctx, "INSERT INTO thing (name, n) VALUES (?, 1)", fmt.Sprint("good", i)); err != nil {
+					return err
+				}
+				return count(tx)
+			})
+			if err != nil {
 				t.Error(err)
 			}
 		}()
 	}
 	wg.Wait()
+	if n, _ := get(t, s, "counter"); n != 20 {
+		t.Errorf("counter = %d, want 20: failed updates were counted", n)
+	}
 	for i := range 20 {
 		if _, found := get(t, s, fmt.Sprint("bad", i)); found {
 			t.Errorf("bad%d was kept", i)
