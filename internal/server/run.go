@@ -257,7 +257,7 @@ func (s *Server) tidy(ctx context.Context) error {
 		if _, err := s.wrapping.Sweep(ctx, batch); err != nil && ctx.Err() == nil {
 			s.log.Error("tidy wrapped answers", "error", err)
 		}
-		if err := s.sys.RotateIfDue(ctx); err != nil && ctx.Err() == nil {
+		if err := s.keys.RotateIfDue(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("rotate the sealing key", "error", err)
 		}
 	})

@@ -36,6 +36,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
+	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/totp"
@@ -64,6 +65,8 @@ import (
 // Version is the program's version: strict SemVer, which clients parse.
 const Version = "0.1.0"
 
+const built = "2026-11-22T00:00:00Z"
+
 // Server is everything joined, ready to Run.
 type Server struct {
 	config Config
@@ -80,6 +83,7 @@ type Server struct {
 	wrapping  *engine.Wrapping
 	mounts    *engine.Mounts
 	sys       *sys.Engine
+	keys      *seal.Engine
 	quotas    *engine.Quotas
 	catalog   *catalog.Catalog
 	advisory  *advisory.Index
@@ -210,12 +214,14 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
 		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),
 	}))
+	s.keys = seal.New(seal.Options{
+		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: s.tokens,
+		Space: space.Sub("sys"), Version: Version, Built: built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
+	})
 	s.sys = sys.New(sys.Options{
-		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot,
-		Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
+		Parts: []sys.Part{s.keys}, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
-		Version: Version, Built: "2026-11-22T00:00:00Z", Storage: s.storageName(), Failing: s.failing, OnSeal: s.sealed, Unmounted: s.entities.Unmounted,
-		Audit: auditDevices{s}, FailingDevices: s.couriers.Failing, Snapshots: s.snapshots,
+		Version: Version, Built: built, Storage: s.storageName(), Unmounted: s.entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
 	})
 	s.mounts.Fix("sys/", "system", "system endpoints", s.sys)
 	s.gate = gate.New(gate.Options{

@@ -12,7 +12,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
-	"github.com/goldkeep/goldkeep/internal/engine/sys"
+	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/kms"
 )
@@ -142,7 +142,7 @@ func (s *Server) initialize(ctx context.Context, key []byte, rootID string) (roo
 // setUp makes what a new server has: a root token (id "": random) and, where it
 // is not there yet, a KV engine at secret/.
 func (s *Server) setUp(ctx context.Context, rootID string) (root string, err error) {
-	if root, err = sys.RootToken(ctx, s.tokens, rootID); err != nil {
+	if root, err = seal.RootToken(ctx, s.tokens, rootID); err != nil {
 		return "", err
 	}
 	mounted, err := s.mounts.List(ctx)

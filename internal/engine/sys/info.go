@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -23,6 +24,10 @@ func (e *Engine) infoRoutes() []engine.Route {
 		{Path: "metrics", Help: "Numbers about the server, for Prometheus.", Takes: "format", Ops: engine.Ops{Read: e.metrics}},
 		{Path: "locked-users", Help: "Who may not log in for a while, after too many failures.", Takes: "mount_accessor", Ops: engine.Ops{Read: e.lockedUsers}},
 		{Path: "locked-users/{mount_accessor}/unlock/{alias_identifier}", Help: "Lets somebody log in again.", Ops: engine.Ops{Write: e.unlockUser}},
+		{Path: "leader", Help: "Who serves: every server does.", Ops: engine.Ops{Read: e.leader}},
+		{Path: "ha-status", Help: "The servers: this one.", Ops: engine.Ops{Read: e.haStatus}},
+		{Path: "step-down", Help: "Does nothing: there is no leader.", Ops: engine.Ops{Write: stepDown}},
+		{Path: "version-history", Help: "The versions this server has run as.", Ops: engine.Ops{List: e.versions}},
 		{Path: "plugins/catalog", Help: "The kinds of engine there are.", Ops: engine.Ops{Read: e.catalog, List: e.catalog}},
 		{Path: "plugins/catalog/{type}", Help: "The kinds of engine of one type.", Ops: engine.Ops{List: e.catalogOf, Read: e.catalogOf}},
 		{Path: "plugins/catalog/{type}/{name}", Help: "One kind of engine.", Ops: engine.Ops{Read: e.plugin, Write: fixedCatalog, Delete: fixedCatalog}},
@@ -213,4 +218,31 @@ func fixedCatalog(context.Context, *engine.Request, engine.Vars) (*engine.Respon
 func reloadPlugins(_ context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	raw, err := json.Marshal(map[string]string{"reload_id": req.ID})
 	return &engine.Response{Data: json.RawMessage(raw)}, err
+}
+
+// leader answers that this node serves every request: there is no other kind.
+func (e *Engine) leader(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return &engine.Response{Bare: true, Data: map[string]any{
+		"ha_enabled": false, "is_self": false, "active_time": time.Time{}, "leader_address": "", "leader_cluster_address": "",
+		"performance_standby": false, "performance_standby_last_remote_wal": 0,
+	}}, nil
+}
+
+// haStatus names this server: it does not know of others that share its store.
+func (e *Engine) haStatus(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	name, _ := os.Hostname() // "" where the machine has none
+	return &engine.Response{Flat: true, Data: map[string]any{"nodes": []any{map[string]any{
+		"hostname": name, "api_address": "", "cluster_address": "", "active_node": true, "last_echo": nil, "version": e.o.Version,
+	}}}}, nil
+}
+
+func stepDown(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return nil, nil
+}
+
+func (e *Engine) versions(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
+	return &engine.Response{Data: engine.Keys{
+		Keys: []string{e.o.Version},
+		Info: map[string]any{e.o.Version: map[string]any{"build_date": e.o.Built, "previous_version": nil, "timestamp_installed": e.o.Built}},
+	}}, nil
 }

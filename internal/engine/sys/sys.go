@@ -1,12 +1,13 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sys serves sys/: the server's own settings, its seal, its policies,
-// mounts, leases and wrapped answers.
+// Package sys serves sys/: the server's own settings, its policies, mounts, leases
+// and wrapped answers. Other variants serve parts of it (see Part).
 package sys
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
@@ -18,20 +19,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
 
-// Barrier is what sys asks of package barrier.
-type Barrier interface {
-	Status(ctx context.Context) (barrier.Status, error)
-	Init(ctx context.Context, o barrier.InitOptions) (barrier.InitResult, error)
-	Unwrap(ctx context.Context) error
-	SubmitShare(ctx context.Context, share []byte) (barrier.Status, error)
-	ResetShares()
-	Seal()
-	Sealed() bool
-}
-
 // Tokens is what sys asks of package auth about tokens.
 type Tokens interface {
-	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
 	Info(ctx context.Context, token string) (*auth.Info, error)
 	InfoByAccessor(ctx context.Context, accessor string) (*auth.Info, error)
 	RevokeOrigin(ctx context.Context, uuid string) (int, error)
@@ -64,22 +53,25 @@ type LeaseCare interface {
 	Wake()
 }
 
+// Part serves some of the paths of sys/: the routes it names, and the special
+// treatment they need.
+type Part interface {
+	Special() engine.Special
+}
+
 // Options are the parts sys is made of. All are needed but those that may be nil.
 type Options struct {
-	Barrier  Barrier
-	Keys     Keys
 	Tokens   Tokens
 	Policies Policies
 	Leases   Leases
 	Mounts   *engine.Mounts
 	Wrapping *engine.Wrapping
 	Quotas   *engine.Quotas
-	Space    barrier.Space   // for sys alone
-	Version  string          // strict SemVer
-	Built    string          // RFC 3339
-	Storage  string          // "sqlite", "postgresql"
-	Failing  func() []string // parts that do not work, such as "audit"; nil: none known
-	OnSeal   func()          // told after sealing; nil: nobody
+	Space    barrier.Space // for sys alone
+	Version  string        // strict SemVer
+	Built    string        // RFC 3339
+	Storage  string        // "sqlite", "postgresql"
+	Parts    []Part        // engine/seal, ...
 
 	Unmounted func(ctx context.Context, accessor string) error // told of each auth mount that is gone
 	Metrics   func() ([]byte, error)                           // in Prometheus' text format; nil: there are none
@@ -87,66 +79,58 @@ type Options struct {
 	Audit     engine.AuditDevices
 	// Snapshots copies the server and brings it back.
 	Snapshots Snapshots
-	// FailingDevices names the audit devices that do not take records; nil: none.
-	FailingDevices func() []string
-
-	// Whoever reaches the server can begin and stop what these paths do, without a
-	// token. Both are off in OpenBao too.
-	LegacyRekey bool // sys/rekey
-	LegacyRoot  bool // sys/generate-root
 }
 
 // Engine serves "sys/".
 type Engine struct {
-	o      Options
-	rekey  rekey
-	root   rootAttempt
-	routes *engine.Router
+	o       Options
+	special engine.Special
+	routes  *engine.Router
 }
 
 // New makes the engine.
 func New(o Options) *Engine {
 	e := &Engine{o: o}
-	var routes []engine.Route
-	for _, part := range [][]engine.Route{
-		e.sealRoutes(), e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(),
-		e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes(), e.capabilityRoutes(), e.auditRoutes(), e.snapshotRoutes(), engine.Tools("tools/"),
-	} {
-		routes = append(routes, part...)
+	e.special = e.own()
+	for _, part := range o.Parts {
+		more := part.Special()
+		e.special.Open = append(e.special.Open, more.Open...)
+		e.special.Sealed = append(e.special.Sealed, more.Sealed...)
+		e.special.Pure = append(e.special.Pure, more.Pure...)
+		e.special.Streaming = append(e.special.Streaming, more.Streaming...)
+		e.special.Sudo = append(e.special.Sudo, more.Sudo...)
+		e.special.Routes = append(e.special.Routes, more.Routes...)
 	}
-	e.routes = engine.Routes(routes)
+	e.routes = engine.Routes(e.special.Routes)
+	e.special.Routes = e.routes.All()
 	return e
 }
 
-// Special implements engine.Engine.
-func (e *Engine) Special() engine.Special {
-	open := []string{
-		"init", "seal-status", "unseal", "health", "leader",
-		"wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*",
-	}
-	if e.o.LegacyRekey {
-		open = append(open, "rekey/*", "rekey-recovery-key/*")
-	}
-	if e.o.LegacyRoot {
-		open = append(open, "generate-root/*")
-	}
+// own is what sys serves itself.
+func (e *Engine) own() engine.Special {
 	return engine.Special{
-		Open:   open,
-		Routes: e.routes.All(),
-		Sealed: []string{"init", "seal-status", "unseal", "health", "leader"},
+		Open:   []string{"leader", "wrapping/unwrap", "wrapping/lookup", "internal/ui/mounts", "internal/ui/mounts/*"},
+		Sealed: []string{"leader"},
 		Pure: []string{
-			"init", "seal-status", "health", "leader", "mounts", "mounts/*", "auth", "auth/*",
-			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status", "key-status", "rotate/*", "rekey/*", "generate-root/*", "generate-root-token/*",
+			"leader", "mounts", "mounts/*", "auth", "auth/*",
+			"internal/ui/mounts", "internal/ui/mounts/*", "internal/specs/openapi", "metrics", "host-info", "ha-status",
 			"quotas/*", "config/*", "plugins/*", "locked-users", "remount/*", "policy", "policy/*", "policies/*", "leases/lookup/*", "version-history/", "internal/ui/resultant-acl",
 		},
 		Streaming: []string{"storage/raft/snapshot", "storage/raft/snapshot-force"},
 		Sudo: []string{
-			"seal", "step-down", "remount", "auth/*", "audit", "audit/*", "raw/*", "rotate", "rotate/*", "generate-root-token/*",
+			"step-down", "remount", "auth/*", "audit", "audit/*", "raw/*",
 			"leases/lookup/*", "leases/revoke-prefix/*", "leases/revoke-force/*", "revoke-prefix/*", "revoke-force/*",
 			"config/cors", "config/auditing/*", "config/ui/headers", "config/ui/headers/*", "plugins/catalog/*", "storage/raft/snapshot-force",
 		},
+		Routes: slices.Concat(
+			e.mountRoutes(), e.policyRoutes(), e.leaseRoutes(), e.wrappingRoutes(), e.configRoutes(), e.passwordRoutes(), e.quotaRoutes(), e.infoRoutes(),
+			e.capabilityRoutes(), e.auditRoutes(), e.snapshotRoutes(), engine.Tools("tools/"),
+		),
 	}
 }
+
+// Special implements engine.Engine.
+func (e *Engine) Special() engine.Special { return e.special }
 
 // Exists implements engine.Engine: every write is an update.
 func (*Engine) Exists(context.Context, string) (bool, error) { return true, nil }

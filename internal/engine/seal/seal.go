@@ -1,16 +1,18 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package sys
+// Package seal serves the paths of sys/ that have to do with the server's keys:
+// initializing, sealing and unsealing it, and what the holders of key shares do
+// together: new shares, a new root token. It is a part of engine/sys.
+package seal
 
 import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"os"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -18,6 +20,77 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
+
+// Barrier is what the engine asks of package barrier.
+type Barrier interface {
+	Status(ctx context.Context) (barrier.Status, error)
+	Init(ctx context.Context, o barrier.InitOptions) (barrier.InitResult, error)
+	Unwrap(ctx context.Context) error
+	SubmitShare(ctx context.Context, share []byte) (barrier.Status, error)
+	ResetShares()
+	Seal()
+	Sealed() bool
+}
+
+// Keys is what the engine asks of package barrier about its keys.
+type Keys interface {
+	KeyStatus() (barrier.KeyStatus, error)
+	Rotate(ctx context.Context) error
+	Prove(ctx context.Context, shares [][]byte) error
+	Install(ctx context.Context, c *barrier.Candidate) error
+}
+
+// Tokens is what the engine asks of package auth.
+type Tokens interface {
+	Create(ctx context.Context, n auth.NewToken) (*auth.Granted, error)
+}
+
+// Options are the parts the engine is made of. All are needed but those that may be nil.
+type Options struct {
+	Barrier        Barrier
+	Keys           Keys
+	Tokens         Tokens
+	Space          barrier.Space   // the one of sys
+	Version        string          // strict SemVer
+	Built          string          // RFC 3339
+	Storage        string          // "sqlite", "postgresql"
+	Failing        func() []string // parts that do not work, such as "audit"; nil: none known
+	FailingDevices func() []string // the audit devices that do not take records; nil: none
+	OnSeal         func()          // told after sealing
+
+	// Whoever reaches the server can begin and stop what these paths do, without a
+	// token. Both are off in OpenBao too.
+	LegacyRekey bool // sys/rekey
+	LegacyRoot  bool // sys/generate-root
+}
+
+// Engine serves its part of "sys/".
+type Engine struct {
+	o     Options
+	rekey rekey
+	root  rootAttempt
+}
+
+// New makes the engine.
+func New(o Options) *Engine { return &Engine{o: o} }
+
+// Special implements sys.Part.
+func (e *Engine) Special() engine.Special {
+	atRest := []string{"init", "seal-status", "unseal", "health"}
+	open := slices.Clone(atRest)
+	if e.o.LegacyRekey {
+		open = append(open, "rekey/*", "rekey-recovery-key/*")
+	}
+	if e.o.LegacyRoot {
+		open = append(open, "generate-root/*")
+	}
+	return engine.Special{
+		Open: open, Sealed: atRest,
+		Pure:   []string{"init", "seal-status", "health", "key-status", "rotate/*", "rekey/*", "generate-root/*", "generate-root-token/*"},
+		Sudo:   []string{"seal", "rotate", "rotate/*", "generate-root-token/*"},
+		Routes: slices.Concat(e.sealRoutes(), e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes()),
+	}
+}
 
 func (e *Engine) sealRoutes() []engine.Route {
 	return []engine.Route{
@@ -30,10 +103,6 @@ func (e *Engine) sealRoutes() []engine.Route {
 		{Path: "unseal", Help: "Takes one key share.", Takes: "key reset:boolean migrate:boolean", Ops: engine.Ops{Write: e.unseal}},
 		{Path: "seal", Help: "Forgets the keys until somebody unseals.", Ops: engine.Ops{Write: e.seal}},
 		{Path: "health", Help: "How the server is, by its status code.", Takes: "standbyok:boolean perfstandbyok:boolean activecode:integer standbycode:integer sealedcode:integer uninitcode:integer", Ops: engine.Ops{Read: e.health}},
-		{Path: "leader", Help: "Who serves: every server does.", Ops: engine.Ops{Read: e.leader}},
-		{Path: "ha-status", Help: "The servers: this one.", Ops: engine.Ops{Read: e.haStatus}},
-		{Path: "step-down", Help: "Does nothing: there is no leader.", Ops: engine.Ops{Write: stepDown}},
-		{Path: "version-history", Help: "The versions this server has run as.", Ops: engine.Ops{List: e.versions}},
 	}
 }
 
@@ -250,12 +319,8 @@ func decodeShare(text string) ([]byte, error) {
 
 func (e *Engine) seal(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
 	e.o.Barrier.Seal()
-	e.o.Mounts.Forget()
-	e.o.Quotas.Forget()
 	e.forgetCeremonies()
-	if e.o.OnSeal != nil {
-		e.o.OnSeal()
-	}
+	e.o.OnSeal()
 	return nil, nil
 }
 
@@ -305,31 +370,4 @@ func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars)
 		return nil, fault.New(fault.Invalid, "%s must be a status code from 200 to 599", field)
 	}
 	return &engine.Response{Status: code, Data: answer, Bare: true}, nil
-}
-
-// leader answers that this node serves every request: there is no other kind.
-func (e *Engine) leader(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	return bare(map[string]any{
-		"ha_enabled": false, "is_self": false, "active_time": time.Time{}, "leader_address": "", "leader_cluster_address": "",
-		"performance_standby": false, "performance_standby_last_remote_wal": 0,
-	}), nil
-}
-
-// haStatus names this server: it does not know of others that share its store.
-func (e *Engine) haStatus(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	name, _ := os.Hostname() // "" where the machine has none
-	return &engine.Response{Flat: true, Data: map[string]any{"nodes": []any{map[string]any{
-		"hostname": name, "api_address": "", "cluster_address": "", "active_node": true, "last_echo": nil, "version": e.o.Version,
-	}}}}, nil
-}
-
-func stepDown(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	return nil, nil
-}
-
-func (e *Engine) versions(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
-	return &engine.Response{Data: engine.Keys{
-		Keys: []string{e.o.Version},
-		Info: map[string]any{e.o.Version: map[string]any{"build_date": e.o.Built, "previous_version": nil, "timestamp_installed": e.o.Built}},
-	}}, nil
 }

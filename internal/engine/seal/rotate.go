@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package sys
+package seal
 
 import (
 	"context"
@@ -11,14 +11,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
-
-// Keys is what sys asks of package barrier about its keys.
-type Keys interface {
-	KeyStatus() (barrier.KeyStatus, error)
-	Rotate(ctx context.Context) error
-	Prove(ctx context.Context, shares [][]byte) error
-	Install(ctx context.Context, c *barrier.Candidate) error
-}
 
 func (e *Engine) rotateRoutes() []engine.Route {
 	const settings = "enabled:boolean interval:duration max_operations:integer"
@@ -61,13 +53,22 @@ const (
 	minAutoRotation = 24 * time.Hour
 )
 
+// rotation is what is kept; its zero value where nothing is.
+func (e *Engine) rotation(ctx context.Context) (rotation, error) {
+	r, err := engine.Look[rotation](ctx, e.o.Space, rotationAt)
+	if err != nil || r == nil {
+		return rotation{}, err
+	}
+	return *r, nil
+}
+
 func (e *Engine) readRotation(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	r, err := look[rotation](ctx, e.o.Space, rotationAt)
+	r, err := e.rotation(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &engine.Response{Flat: true, Data: map[string]any{
-		"enabled": !r.Off, "interval": seconds(r.Interval), "max_operations": r.limit(),
+		"enabled": !r.Off, "interval": int64(r.Interval / time.Second), "max_operations": r.limit(),
 	}}, nil
 }
 
@@ -80,7 +81,7 @@ func (r rotation) limit() int {
 
 func (e *Engine) writeRotation(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	r, err := look[rotation](ctx, e.o.Space, rotationAt)
+	r, err := e.rotation(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,9 @@ func (e *Engine) writeRotation(ctx context.Context, req *engine.Request, _ engin
 	case r.Interval != 0 && r.Interval < minAutoRotation:
 		return nil, fault.New(fault.Invalid, "interval must be 0 or at least %s", minAutoRotation)
 	}
-	return nil, change(ctx, e.o.Space, rotationAt, func(have *rotation) { *have = r })
+	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error {
+		return w.Put(ctx, barrier.Entry{Path: rotationAt, Value: engine.Stored(r)})
+	})
 }
 
 // RotateIfDue rotates where rotate/config says that it is time. For the server's
@@ -106,7 +109,7 @@ func (e *Engine) RotateIfDue(ctx context.Context) error {
 	if e.o.Barrier.Sealed() {
 		return nil
 	}
-	r, err := look[rotation](ctx, e.o.Space, rotationAt)
+	r, err := e.rotation(ctx)
 	if err != nil || r.Off {
 		return err
 	}
