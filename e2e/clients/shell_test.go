@@ -182,7 +182,8 @@ func certain(text string) string {
 const (
 	requestGaps = "testdata/gaps-requests.txt"
 	shellGaps   = "testdata/gaps-commands.txt"
-	gapsHead    = "# Where Goldkeep answers otherwise than the reference (written by: go test ./e2e/clients -gaps; see README.md).\n"
+	gapReasons  = "testdata/reasons.txt"
+	gapsHead    = "# Where Goldkeep answers otherwise than the reference (written by: go test ./e2e/clients -gaps; see testdata/README.md).\n"
 )
 
 // readGaps reads which differences are known: request or command, and field.
@@ -191,7 +192,7 @@ func readGaps(t *testing.T) map[string]bool {
 	known := map[string]bool{}
 	for _, file := range []string{requestGaps, shellGaps} {
 		for line := range strings.Lines(string(must(os.ReadFile(file))(t))) {
-			if id, _, ok := strings.Cut(line, ": "); ok && !strings.HasPrefix(line, "#") {
+			if id, _, ok := strings.Cut(line, ": "); ok && line[0] != '#' && line[0] != ' ' {
 				known[id] = true
 			}
 		}
@@ -199,12 +200,73 @@ func readGaps(t *testing.T) map[string]bool {
 	return known
 }
 
+// reason says why some differences stay: those whose request or command, and
+// field, are like the pattern, in which "*" stands for anything.
+type reason struct{ pattern, why string }
+
+func readReasons(t *testing.T) (all []reason) {
+	t.Helper()
+	for line := range strings.Lines(string(must(os.ReadFile(gapReasons))(t))) {
+		line = strings.TrimSpace(line)
+		if pattern, why, ok := strings.Cut(line, ": "); ok && line[0] != '#' {
+			all = append(all, reason{pattern, strings.TrimSpace(why)})
+		}
+	}
+	return all
+}
+
+// like compares a text with a pattern.
+func like(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(text, parts[0])
+	for i, part := range parts[1:] {
+		at := strings.Index(rest, part)
+		if i == len(parts)-2 { // the end
+			at = strings.LastIndex(rest, part)
+		}
+		if !ok || at < 0 {
+			return false
+		}
+		rest = rest[at+len(part):]
+	}
+	return ok && rest == ""
+}
+
+// TestGapsHaveReasons refuses a known difference that nobody gives a reason for,
+// and a reason for what does not differ.
+func TestGapsHaveReasons(t *testing.T) {
+	used := map[string]bool{}
+	reasons := readReasons(t)
+	for id := range readGaps(t) {
+		at := slices.IndexFunc(reasons, func(r reason) bool { return like(r.pattern, id) })
+		if at < 0 {
+			t.Errorf("%s: nobody says why, in %s", id, gapReasons)
+			continue
+		}
+		used[reasons[at].pattern] = true
+	}
+	for _, r := range reasons {
+		if !used[r.pattern] {
+			t.Errorf("%s: nothing differs so any more", r.pattern)
+		}
+	}
+}
+
+// writeGaps writes down what was found, and beneath each why it stays.
 func writeGaps(t *testing.T, file string, found []string) {
 	t.Helper()
 	if !*gaps {
 		return
 	}
-	text := gapsHead + strings.Join(slices.Concat(found, []string{""}), "\n")
+	reasons := readReasons(t)
+	text := gapsHead
+	for _, line := range found {
+		text += line + "\n"
+		id, _, _ := strings.Cut(line, ": ")
+		if at := slices.IndexFunc(reasons, func(r reason) bool { return like(r.pattern, id) }); at >= 0 {
+			text += "    " + reasons[at].why + "\n"
+		}
+	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
