@@ -425,7 +425,8 @@ type SealStatus struct {
 	Threshold   int    `json:"t"`
 	Shares      int    `json:"n"`
 	Progress    int    `json:"progress"`
-	Version     string `json:"version"`
+	Version     string `json:"version"`          // of the API of Vault that is spoken
+	Goldkeep    string `json:"goldkeep_version"` // of the server
 	ClusterID   string `json:"cluster_id,omitempty"`
 	// RecoverySeal: the server unseals itself, and its shares are recovery keys.
 	RecoverySeal bool `json:"recovery_seal"`

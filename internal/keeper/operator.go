@@ -77,7 +77,7 @@ func sealRows(t *term.Table, s *client.SealStatus) {
 	if s.Sealed && s.Threshold > 0 {
 		t.Row("progress", fmt.Sprintf("%d of %d", s.Progress, s.Threshold))
 	}
-	t.Row("version", s.Version)
+	t.Row("version", s.Goldkeep)
 }
 
 func yesNo(b bool) string {

@@ -62,7 +62,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/workload"
 )
 
-// Version is the program's version: strict SemVer, which clients parse.
+// Version is the program's version: strict SemVer. What clients of /v1 are told is
+// engine.APIVersion.
 const Version = "0.1.0"
 
 const built = "2026-11-22T00:00:00Z"

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/goldkeep/goldkeep/internal/engine"
 )
 
 // TestConformSys holds the paths below sys/.
@@ -27,9 +29,9 @@ path "sys/*" { capabilities = ["create", "read", "update", "delete", "list"] }`,
 		// Seal.
 		{does: "GET sys/init", token: "-", status: 200, shape: "bare initialized=true"},
 		{does: "PUT sys/init", token: "-", body: `{"secret_shares":1,"secret_threshold":1,"recovery_shares":1}`, status: 400, has: "already initialized"},
-		{does: "GET sys/seal-status", token: "-", status: 200, shape: "bare type=shamir initialized=true sealed=false t=2 n=3 progress=0 nonce:str version=1.20.0 build_date:time migration:bool recovery_seal=false storage_type:str cluster_name:str cluster_id:str"},
+		{does: "GET sys/seal-status", token: "-", status: 200, shape: "bare type=shamir initialized=true sealed=false t=2 n=3 progress=0 nonce:str version=" + engine.APIVersion + " goldkeep_version=0.9.1 build_date:time migration:bool recovery_seal=false storage_type:str cluster_name:str cluster_id:str"},
 		{does: "PUT sys/unseal", token: "-", body: `{"Key":"00"}`, status: 200, shape: "bare sealed=false"},
-		{does: "GET sys/health", token: "-", status: 200, shape: "bare initialized=true sealed=false standby=false server_time_utc:int version:str cluster_name:str cluster_id:str"},
+		{does: "GET sys/health", token: "-", status: 200, shape: "bare initialized=true sealed=false standby=false server_time_utc:int version=" + engine.APIVersion + " goldkeep_version=0.9.1 cluster_name:str cluster_id:str"},
 		{does: "GET sys/health?standbyok=true&perfstandbyok=true", token: "-", status: 200},
 		{does: "HEAD sys/health", token: "-", status: 200, shape: "empty"},
 		{does: "GET sys/leader", token: "-", status: 200, shape: "bare ha_enabled:bool is_self:bool active_time:time leader_address:str leader_cluster_address:str"},

@@ -168,14 +168,14 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Space: space.Sub("identity-oidc")}))
 	keys := seal.New(seal.Options{
 		Barrier: w.b, Keys: w.b, Tokens: tokens, LegacyRekey: w.legacy, LegacyRoot: w.legacy, Space: space.Sub("sys"),
-		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
+		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 		OnSeal: func() { mounts.Forget(); quotas.Forget() },
 	})
 	w.sys = sys.New(sys.Options{
 		Parts: []sys.Part{keys}, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
 		Unmounted: entities.Unmounted,
 		Quotas:    quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
-		Version: "1.20.0", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
+		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 	})
 	mounts.Fix("sys/", "system", "system endpoints", w.sys)
 	mounts.Fix("api/", "api", "", evidence{})

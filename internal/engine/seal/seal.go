@@ -51,7 +51,7 @@ type Options struct {
 	Keys           Keys
 	Tokens         Tokens
 	Space          barrier.Space   // the one of sys
-	Version        string          // strict SemVer
+	Version        string          // Goldkeep's own: strict SemVer
 	Built          string          // RFC 3339
 	Storage        string          // "sqlite", "postgresql"
 	Failing        func() []string // parts that do not work, such as "audit"; nil: none known
@@ -239,6 +239,7 @@ type sealStatus struct {
 	Progress     int    `json:"progress"`
 	Nonce        string `json:"nonce"`
 	Version      string `json:"version"`
+	Own          string `json:"goldkeep_version"`
 	BuildDate    string `json:"build_date"`
 	CommitDate   string `json:"commit_date"`
 	Migration    bool   `json:"migration"`
@@ -251,7 +252,7 @@ type sealStatus struct {
 func (e *Engine) status(st barrier.Status) *engine.Response {
 	s := sealStatus{
 		Type: st.Type, Initialized: st.Initialized, Sealed: st.Sealed, T: st.Threshold, N: st.Shares,
-		Progress: st.Progress, Nonce: st.Nonce, Version: e.o.Version, BuildDate: e.o.Built, CommitDate: e.o.Built,
+		Progress: st.Progress, Nonce: st.Nonce, Version: engine.APIVersion, Own: e.o.Version, BuildDate: e.o.Built, CommitDate: e.o.Built,
 		RecoverySeal: st.Type != barrier.Shamir, StorageType: e.o.Storage,
 	}
 	if !st.Sealed {
@@ -331,6 +332,7 @@ type healthAnswer struct {
 	Standby       bool     `json:"standby"`
 	ServerTimeUTC int64    `json:"server_time_utc"`
 	Version       string   `json:"version"`
+	Own           string   `json:"goldkeep_version"`
 	ClusterName   string   `json:"cluster_name,omitempty"`
 	ClusterID     string   `json:"cluster_id,omitempty"`
 	Failing       []string `json:"failing,omitempty"` // parts that do not work
@@ -345,7 +347,7 @@ func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars)
 	if err != nil {
 		return nil, err
 	}
-	answer := healthAnswer{Initialized: st.Initialized, Sealed: st.Sealed, ServerTimeUTC: req.Now.Unix(), Version: e.o.Version}
+	answer := healthAnswer{Initialized: st.Initialized, Sealed: st.Sealed, ServerTimeUTC: req.Now.Unix(), Version: engine.APIVersion, Own: e.o.Version}
 	if e.o.Failing != nil {
 		answer.Failing = e.o.Failing()
 	}

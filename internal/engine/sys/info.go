@@ -232,7 +232,7 @@ func (e *Engine) leader(context.Context, *engine.Request, engine.Vars) (*engine.
 func (e *Engine) haStatus(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
 	name, _ := os.Hostname() // "" where the machine has none
 	return &engine.Response{Flat: true, Data: map[string]any{"nodes": []any{map[string]any{
-		"hostname": name, "api_address": "", "cluster_address": "", "active_node": true, "last_echo": nil, "version": e.o.Version,
+		"hostname": name, "api_address": "", "cluster_address": "", "active_node": true, "last_echo": nil, "version": engine.APIVersion,
 	}}}}, nil
 }
 

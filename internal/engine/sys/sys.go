@@ -68,7 +68,7 @@ type Options struct {
 	Wrapping *engine.Wrapping
 	Quotas   *engine.Quotas
 	Space    barrier.Space // for sys alone
-	Version  string        // strict SemVer
+	Version  string        // Goldkeep's own: strict SemVer
 	Built    string        // RFC 3339
 	Storage  string        // "sqlite", "postgresql"
 	Parts    []Part        // engine/seal, ...
