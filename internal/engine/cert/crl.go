@@ -20,6 +20,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // crl is a revocation list (RFC 5280, section 5), as far as it matters here.
@@ -168,14 +169,14 @@ func parseCRL(text []byte) (l *crl, list *x509.RevocationList, err error) {
 // believed: an authority of the mount must have signed it, and it must not be older
 // than the one that is held (nil: none).
 func (e *Engine) fetchCRL(ctx context.Context, from string, held *crl, now time.Time) (*crl, error) {
-	if err := engine.CheckURL(from); err != nil {
+	if err := fetch.CheckURL(from); err != nil {
 		return nil, err
 	}
-	client, err := engine.NewClientUpTo("", maxCRL+1)
+	client, err := fetch.NewClientUpTo("", maxCRL+1)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, engine.FetchTime)
+	ctx, cancel := context.WithTimeout(ctx, fetch.Time)
 	defer cancel()
 	body, err := ask(ctx, client, http.MethodGet, from, nil)
 	if err != nil {

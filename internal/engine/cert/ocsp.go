@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // ocspSettings say whether a certificate's own authority is asked at a login
@@ -39,11 +39,11 @@ const ocspLife = 24 * time.Hour
 
 func (s *ocspSettings) check() error {
 	for _, text := range s.Servers {
-		if err := engine.CheckURL(text); err != nil {
+		if err := fetch.CheckURL(text); err != nil {
 			return err
 		}
 	}
-	_, err := engine.NewClient(s.CA)
+	_, err := fetch.NewClient(s.CA)
 	return err
 }
 
@@ -61,11 +61,11 @@ func (e *Engine) notRevoked(ctx context.Context, c *entry, chain []*x509.Certifi
 	if len(servers) == 0 {
 		servers = leaf.OCSPServer
 	}
-	client, err := engine.NewClient(c.OCSP.CA)
+	client, err := fetch.NewClient(c.OCSP.CA)
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, engine.FetchTime)
+	ctx, cancel := context.WithTimeout(ctx, fetch.Time)
 	defer cancel()
 	good, silent := 0, 0
 	for _, server := range servers[:min(len(servers), maxResponders)] {
@@ -111,7 +111,7 @@ type responder struct {
 // ocsp.Unknown where it says neither, or nothing that can be believed.
 func (r responder) status(ctx context.Context, leaf, issuer *x509.Certificate, now time.Time) int {
 	question, err := ocsp.CreateRequest(leaf, issuer, &ocsp.RequestOptions{Hash: crypto.SHA256})
-	if err != nil || engine.CheckURL(r.url) != nil {
+	if err != nil || fetch.CheckURL(r.url) != nil {
 		return ocsp.Unknown
 	}
 	body, err := ask(ctx, r.client, http.MethodPost, r.url, question)

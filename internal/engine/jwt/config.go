@@ -15,6 +15,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // config says whose tokens are believed. Exactly one of DiscoveryURL, JWKSURL and
@@ -135,7 +136,7 @@ func (c *config) check() error {
 		if text == "" {
 			continue
 		}
-		if err := engine.CheckURL(text); err != nil {
+		if err := fetch.CheckURL(text); err != nil {
 			return err
 		}
 	}

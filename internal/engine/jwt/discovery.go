@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // discovery is what a provider says of itself (OpenID Connect Discovery 1.0,
@@ -28,7 +28,7 @@ type discovery struct {
 // must not send us, or anybody's browser, away from TLS.
 func discover(ctx context.Context, client *http.Client, base string) (*discovery, error) {
 	d := &discovery{}
-	if err := engine.GetJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
+	if err := fetch.GetJSON(ctx, client, strings.TrimSuffix(base, "/")+"/"+wellKnown, "", d); err != nil {
 		return nil, err
 	}
 	if d.Issuer == "" || strings.TrimSuffix(d.Issuer, "/") != strings.TrimSuffix(base, "/") {
@@ -38,7 +38,7 @@ func discover(ctx context.Context, client *http.Client, base string) (*discovery
 		if text == "" {
 			continue
 		}
-		if err := engine.CheckURL(text); err != nil {
+		if err := fetch.CheckURL(text); err != nil {
 			return nil, err
 		}
 		if withTLS(base) && !withTLS(text) {

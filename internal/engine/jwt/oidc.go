@@ -20,6 +20,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // failed is a login that came to nothing, in the words clients look for.
@@ -284,7 +285,7 @@ func (e *Engine) exchange(ctx context.Context, req *engine.Request, p *provider,
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), engine.FetchTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, p.client), fetch.Time)
 	defer cancel()
 	tokens, err := p.oauth(d, r, fl.Redirect).Exchange(ctx, code, oauth2.VerifierOption(fl.Verifier))
 	if err != nil {
@@ -366,7 +367,7 @@ func (p *provider) addUserInfo(ctx context.Context, d *discovery, bearer string,
 		return
 	}
 	var more claims
-	if engine.GetJSON(ctx, p.client, d.UserInfo, bearer, &more) != nil || more.text("sub") != c.text("sub") {
+	if fetch.GetJSON(ctx, p.client, d.UserInfo, bearer, &more) != nil || more.text("sub") != c.text("sub") {
 		return
 	}
 	for name, value := range more {

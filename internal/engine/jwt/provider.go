@@ -16,6 +16,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 type signature = jose.SignatureAlgorithm
@@ -68,7 +69,7 @@ func newProvider(c *config) (*provider, error) {
 		p.static = append(p.static, jose.JSONWebKey{Key: key})
 	}
 	var err error
-	p.client, err = engine.NewClient(c.DiscoveryCA + c.JWKSCA)
+	p.client, err = fetch.NewClient(c.DiscoveryCA + c.JWKSCA)
 	return p, err
 }
 
@@ -202,7 +203,7 @@ func (p *provider) refresh(ctx context.Context, now time.Time) error {
 // fetch asks the provider for its keys and, where it is discovered, for what else
 // it says of itself.
 func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *discovery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, engine.FetchTime)
+	ctx, cancel := context.WithTimeout(ctx, fetch.Time)
 	defer cancel()
 	from := p.config.JWKSURL
 	if p.config.DiscoveryURL != "" {
@@ -214,7 +215,7 @@ func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *di
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := engine.GetJSON(ctx, p.client, from, "", &set); err != nil {
+	if err := fetch.GetJSON(ctx, p.client, from, "", &set); err != nil {
 		return nil, nil, err
 	}
 	if len(set.Keys) > maxKeys {

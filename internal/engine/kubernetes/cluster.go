@@ -21,6 +21,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 const configFields = "kubernetes_host kubernetes_ca_cert token_reviewer_jwt pem_keys:list issuer disable_iss_validation:bool disable_local_ca_jwt:bool"
@@ -58,7 +59,7 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 	case c.NoLocal && c.CA == "":
 		return nil, fault.New(fault.Invalid, "kubernetes_ca_cert must be given when disable_local_ca_jwt is true")
 	}
-	if err := engine.CheckURL(c.base()); err != nil {
+	if err := fetch.CheckURL(c.base()); err != nil {
 		return nil, err
 	}
 	for i, text := range c.Keys {
@@ -67,7 +68,7 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 			return nil, err
 		}
 	}
-	if _, err := engine.NewClient(c.CA); err != nil {
+	if _, err := fetch.NewClient(c.CA); err != nil {
 		return nil, err
 	}
 	err := e.Space.Update(ctx, func(w barrier.Writer) error {
@@ -108,7 +109,7 @@ func (l *clients) of(ca string) (*http.Client, error) {
 	if l.client != nil && l.ca == ca {
 		return l.client, nil
 	}
-	client, err := engine.NewClient(ca)
+	client, err := fetch.NewClient(ca)
 	if err != nil {
 		return nil, err
 	}

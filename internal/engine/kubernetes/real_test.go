@@ -28,6 +28,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/methodtest"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/fetch"
 )
 
 // kubernetesVersion is what hack/kubernetes/build makes.
@@ -112,7 +113,7 @@ func (c *cluster) certificate() {
 	c.write("tls.crt", text)
 	c.writeKey("tls.key", key)
 	c.caPEM = string(text)
-	client, err := engine.NewClient(c.caPEM)
+	client, err := fetch.NewClient(c.caPEM)
 	c.must(err)
 	c.http = client
 }

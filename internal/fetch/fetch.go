@@ -1,7 +1,9 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package engine
+// Package fetch asks others over HTTP within narrow limits: what auth methods need of
+// those whom they believe.
+package fetch
 
 import (
 	"context"
@@ -17,23 +19,23 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Limits of what auth methods fetch from those they believe.
+// Limits of one question.
 const (
-	FetchTime = 10 * time.Second // for all of it
-	maxFetch  = 1 << 20          // bytes of an answer
-	maxHops   = 3                // redirects
+	Time    = 10 * time.Second // for all of it
+	most    = 1 << 20          // bytes of an answer
+	maxHops = 3                // redirects
 )
 
 // NewClient makes a client that trusts the given authorities (PEM; "": the
 // system's), follows few redirects and none to another scheme, and takes answers
-// up to maxFetch.
-func NewClient(caPEM string) (*http.Client, error) { return NewClientUpTo(caPEM, maxFetch) }
+// up to most.
+func NewClient(caPEM string) (*http.Client, error) { return NewClientUpTo(caPEM, most) }
 
 // NewClientUpTo is NewClient for answers of up to most bytes.
 func NewClientUpTo(caPEM string, most int64) (*http.Client, error) {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: FetchTime, ResponseHeaderTimeout: FetchTime, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: Time, ResponseHeaderTimeout: Time, MaxResponseHeaderBytes: 64 << 10,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if caPEM != "" {
@@ -44,7 +46,7 @@ func NewClientUpTo(caPEM string, most int64) (*http.Client, error) {
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	return &http.Client{
-		Transport: bounded{transport, most}, Timeout: FetchTime,
+		Transport: bounded{transport, most}, Timeout: Time,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
 			case via[0].Method != http.MethodGet:
@@ -111,7 +113,7 @@ func GetJSON(ctx context.Context, client *http.Client, from, bearer string, to a
 	dec := json.NewDecoder(resp.Body)
 	dec.UseNumber()
 	if err := dec.Decode(to); err != nil {
-		return fault.New(fault.Unavailable, "ask %s: its answer is not the JSON that was expected, or over %d bytes", req.URL.Host, maxFetch)
+		return fault.New(fault.Unavailable, "ask %s: its answer is not the JSON that was expected, or over %d bytes", req.URL.Host, most)
 	}
 	return nil
 }
