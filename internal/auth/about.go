@@ -63,7 +63,7 @@ func (p *Policies) About(ctx context.Context, name string) (about About, err err
 func (p *Policies) Parsed(ctx context.Context, names []string, who *entity.Identity) ([]*policy.Policy, error) {
 	var all []*policy.Policy
 	for _, name := range names {
-		if policy.NormalName(name) == policy.RootName {
+		if policy.NormalName(name) == policy.RootName && !p.confined {
 			all = append(all, &policy.Policy{Name: policy.RootName})
 			continue
 		}

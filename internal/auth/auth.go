@@ -35,6 +35,7 @@ type Subject struct {
 	Orphan   bool              // has no parent
 	CIDRs    []string          // ranges of addresses the token may be used from; none: any
 	LastUse  bool              // this was the last use allowed: revoke the token after the request
+	Foreign  *Patron           // the token is of a namespace above, and is this one there: neither its policies nor its identity mean anything here; nil: it is of this one
 }
 
 // Granted is a token just issued or renewed, as the answer's auth block shows it.
@@ -115,6 +116,7 @@ type NewToken struct {
 	Role        string            // the token role it is made by
 	Private     map[string]string // what the method wants to find again in Info when the token is to be renewed
 	EntityID    string            // of a child that is somebody else; "": the parent's, where it is no orphan
+	Patron      *Patron           // the token of a namespace above that makes it, in Parent's stead
 }
 
 // Terms are the lifetimes an auth method gives a token it is asked to renew.

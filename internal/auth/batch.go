@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -62,11 +63,11 @@ func (t *Tokens) sealBatch(rec *record) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sealed, err := t.o.Keys.SealBytes(batchPurpose, value, nil)
+	sealed, err := t.o.Keys.SealBytes(batchPurpose, value, t.bound())
 	if err != nil {
 		return "", err
 	}
-	token := BatchPrefix + base64.RawURLEncoding.EncodeToString(sealed)
+	token := BatchPrefix + base64.RawURLEncoding.EncodeToString(sealed) + t.suffix()
 	if len(token) > maxBatch {
 		return "", fault.New(fault.TooLarge, "the batch token would be longer than %d bytes", maxBatch).
 			WithHint("give it fewer policies or less metadata, or ask for type \"service\"")
@@ -76,14 +77,14 @@ func (t *Tokens) sealBatch(rec *record) (string, error) {
 
 // openBatch reads the record in a batch token that is accepted now.
 func (t *Tokens) openBatch(ctx context.Context, token string) (*record, error) {
-	if len(token) > maxBatch {
+	if len(token) > maxBatch || !t.ours(token) {
 		return nil, errBadToken()
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(token[len(BatchPrefix):])
+	sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimSuffix(token[len(BatchPrefix):], t.suffix()))
 	if err != nil {
 		return nil, errBadToken()
 	}
-	value, err := t.o.Keys.OpenBytes(batchPurpose, sealed, nil)
+	value, err := t.o.Keys.OpenBytes(batchPurpose, sealed, t.bound())
 	if fault.Is(err, fault.Sealed) {
 		return nil, err
 	}
@@ -149,6 +150,9 @@ func (t *Tokens) batchInfo(ctx context.Context, token string) (*Info, error) {
 	rec, err := t.openBatch(ctx, token)
 	if err != nil {
 		return nil, err
+	}
+	if lives, err := t.patronLives(ctx, rec); err != nil || !lives {
+		return nil, cmp.Or(err, errBadToken())
 	}
 	info := rec.info(t.o.Space.Now())
 	info.Type, info.Accessor = typeBatch, "" // no accessor leads to it

@@ -175,7 +175,7 @@ func (n *NewToken) check() error {
 func (t *Tokens) newID(id string) (string, error) {
 	if id == "" {
 		s, err := randomText(t.o.Random, tokenChars)
-		return Prefix + s, err
+		return Prefix + s + t.suffix(), err
 	}
 	if strings.HasPrefix(id, Prefix) || isBatch(id) {
 		return "", fault.New(fault.Invalid, "a chosen token id must not start with %q or %q", Prefix, BatchPrefix)
@@ -183,14 +183,14 @@ func (t *Tokens) newID(id string) (string, error) {
 	if len(id) > maxTokenLen || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", fault.New(fault.Invalid, "a chosen token id must be printable ASCII without spaces")
 	}
-	return id, nil
+	return id + t.suffix(), nil
 }
 
 func (n *NewToken) record() *record {
 	r := &record{
 		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
 		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period, MaxTTL: n.MaxTTL, CIDRs: n.CIDRs, Origin: n.Origin,
-		Private: n.Private, Role: n.Role,
+		Private: n.Private, Role: n.Role, Patron: n.Patron,
 	}
 	if r.Display == "" {
 		r.Display = "token"
@@ -229,6 +229,12 @@ func (t *Tokens) place(ctx context.Context, r barrier.Reader, rec *record, n New
 		return nil, err
 	}
 	rec.Policies = policies
+	if err := t.checkNamespace(rec); err != nil {
+		return nil, err
+	}
+	if parent != nil && !n.NoParent {
+		rec.Patron = parent.Patron
+	}
 	if parent != nil && rec.root() && !parent.Expires.IsZero() && n.TTL == 0 && n.Period == 0 && n.ExplicitMax == 0 {
 		return nil, fault.New(fault.Invalid, "a root token that expires cannot create one that does not").WithHint("give a ttl")
 	}

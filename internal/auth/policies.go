@@ -38,7 +38,8 @@ type Policies struct {
 	// that names one. Set before use; nil: there are none.
 	Resolver func(ctx context.Context, name string) (text string, ok bool, err error)
 
-	space barrier.Space
+	space    barrier.Space
+	confined bool // see Confine
 
 	mu   sync.Mutex
 	gen  uint64 // counts writes by this process
@@ -85,7 +86,7 @@ func (p *Policies) Get(ctx context.Context, name string) (string, error) {
 	var text string
 	var ok bool
 	err := p.space.View(ctx, func(r barrier.Reader) (err error) {
-		text, ok, err = read(ctx, r, name)
+		text, ok, err = p.read(ctx, r, name)
 		return err
 	})
 	if err == nil && !ok && p.Resolver != nil && strings.HasPrefix(name, ComputedPrefix) {
@@ -98,7 +99,10 @@ func (p *Policies) Get(ctx context.Context, name string) (string, error) {
 }
 
 // read returns a written or built-in text.
-func read(ctx context.Context, r barrier.Reader, name string) (text string, ok bool, err error) {
+func (p *Policies) read(ctx context.Context, r barrier.Reader, name string) (text string, ok bool, err error) {
+	if p.confined && rootOnly(name) {
+		return "", false, nil
+	}
 	text, fixed, known := builtin(name)
 	if fixed {
 		return text, true, nil
@@ -193,9 +197,13 @@ func readVersion(ctx context.Context, r barrier.Reader) (string, error) {
 
 // List returns the names of all policies but the internal and computed ones.
 func (p *Policies) List(ctx context.Context) ([]string, error) {
-	names := []string{policy.DefaultName, policy.NodeName, policy.RootName}
+	always := []string{policy.DefaultName, policy.NodeName, policy.RootName}
+	if p.confined {
+		always = always[:1]
+	}
+	var names []string
 	err := p.space.View(ctx, func(r barrier.Reader) error {
-		names = names[:3]
+		names = slices.Clone(always)
 		keys, err := r.List(ctx, "name")
 		for _, k := range keys {
 			name, err := hex.DecodeString(k)
@@ -213,7 +221,7 @@ func (p *Policies) List(ctx context.Context) ([]string, error) {
 // Set compiles the policies of a subject, for who is behind it (nil: nobody).
 // Names without a policy give nothing.
 func (p *Policies) Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error) {
-	if slices.Contains(names, policy.RootName) {
+	if !p.confined && slices.Contains(names, policy.RootName) {
 		return policy.NewSet(&policy.Policy{Name: policy.RootName}), nil
 	}
 	key, c, err := p.compiled(ctx, names)
@@ -277,7 +285,7 @@ func (p *Policies) compiled(ctx context.Context, names []string) (string, compil
 				return nil
 			}
 		}
-		made, err = compile(ctx, r, names, computed)
+		made, err = p.compile(ctx, r, names, computed)
 		made.version = version
 		return err
 	})
@@ -325,14 +333,14 @@ func (p *Policies) resolve(ctx context.Context, names []string) (key string, tex
 	return key, texts, nil
 }
 
-func compile(ctx context.Context, r barrier.Reader, names []string, computed map[string]string) (compiledSet, error) {
+func (p *Policies) compile(ctx context.Context, r barrier.Reader, names []string, computed map[string]string) (compiledSet, error) {
 	var c compiledSet
 	var parsed []*policy.Policy
 	for _, name := range names {
 		text, ok := computed[name]
 		if !ok {
 			var err error
-			if text, ok, err = read(ctx, r, name); err != nil {
+			if text, ok, err = p.read(ctx, r, name); err != nil {
 				return c, err
 			}
 		}

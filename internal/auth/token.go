@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -59,6 +60,10 @@ type TokensOptions struct {
 	Random     io.Reader     // nil: the system's
 	OnRevoke   []OnRevoke    // run for each token that ends
 	Entities   Entities      // who is behind tokens; nil: nobody is known
+	Namespace  string        // id of the namespace the tokens are of, which they end in; "": the root
+
+	// Patron reports whether a token of a namespace above is accepted; nil: none is.
+	Patron func(ctx context.Context, p Patron) (bool, error)
 }
 
 // Entities is what Tokens asks of package entity.
@@ -123,6 +128,7 @@ type record struct {
 	Role        string            `json:"role,omitempty"`
 	Type        string            `json:"type,omitempty"`  // typeBatch; else it is kept
 	Proof       []byte            `json:"proof,omitempty"` // key of the row in token_proof
+	Patron      *Patron           `json:"patron,omitempty"`
 
 	key string // name of the record: HMAC of the token
 }
@@ -150,7 +156,7 @@ func errBadAccessor() error { return fault.New(fault.Invalid, "invalid accessor"
 
 // keyOf names a token's record.
 func (t *Tokens) keyOf(token string) (string, error) {
-	if token == "" || len(token) > maxTokenLen {
+	if token == "" || len(token) > maxTokenLen || !t.ours(token) {
 		return "", errBadToken()
 	}
 	mac, err := t.o.Keys.MAC("token", []byte(token))
@@ -254,6 +260,13 @@ func (t *Tokens) Subject(ctx context.Context, token string) (*Subject, error) {
 
 // behind is who has a token; errBadToken where that entity is gone or disabled.
 func (t *Tokens) behind(ctx context.Context, rec *record) (*entity.Identity, error) {
+	lives, err := t.patronLives(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if !lives {
+		return nil, errBadToken()
+	}
 	who, err := t.identity(ctx, rec.EntityID)
 	if err == nil && rec.EntityID != "" && t.o.Entities != nil && (who == nil || who.Entity.Disabled) {
 		return nil, errBadToken()
@@ -332,9 +345,9 @@ func (t *Tokens) InfoByAccessor(ctx context.Context, accessor string) (*Info, er
 
 func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barrier.Reader) (*record, error)) (*Info, error) {
 	var info *Info
-	err := t.o.Space.View(ctx, func(r barrier.Reader) error {
-		rec, err := find(r)
-		if err != nil {
+	var rec *record
+	err := t.o.Space.View(ctx, func(r barrier.Reader) (err error) {
+		if rec, err = find(r); err != nil {
 			return err
 		}
 		now, seen := t.o.Space.Now(), rec
@@ -354,6 +367,9 @@ func (t *Tokens) info(ctx context.Context, unknown func() error, find func(barri
 	})
 	if err != nil {
 		return nil, err
+	}
+	if lives, err := t.patronLives(ctx, rec); err != nil || !lives {
+		return nil, cmp.Or(err, unknown())
 	}
 	info.Identity, err = t.identity(ctx, info.EntityID)
 	return info, err

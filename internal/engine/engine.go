@@ -33,6 +33,7 @@ type Request struct {
 	Now     time.Time           // the store's clock
 	Creates bool                // a write: the caller may also make what is not there
 	WrapTTL time.Duration       // how long the answer will be wrapped; 0: not at all
+	Rights  policy.Set          // what the caller may do, by paths as they are here
 }
 
 // Response is an engine's answer. nil means "nothing there" for reads and lists

@@ -34,7 +34,8 @@ type Mount struct {
 	Local       bool              `json:"local,omitempty"`
 	SealWrap    bool              `json:"seal_wrap,omitempty"`
 	Config      MountConfig       `json:"config"`
-	System      Lifetimes         `json:"-"` // the server's own
+	System      Lifetimes         `json:"-"`                   // the server's own
+	Namespace   *Namespace        `json:"namespace,omitempty"` // it leads to one; nil: to an engine
 }
 
 // MountConfig is what can be tuned on a mount. The zero value means: as the
@@ -98,27 +99,31 @@ type Kind func(Mount, barrier.Space) Engine
 // because, unless the store is exclusive to this process, every look-up reads
 // the table's version (one small entry) and the table where it changed.
 type Mounts struct {
-	System Lifetimes // set before the first request
+	System Lifetimes            // set before the first request
+	Taken  func(id string) bool // whether a namespace above has an id; nil: none has
 
 	space     barrier.Space
 	kinds     map[string]Kind
 	exclusive bool
 	fixed     map[string]*Slot
+	build     func(Mount) *Realm // see NestIn; nil: there are no namespaces below
 
 	change sync.Mutex // held while the table changes or is read anew
 	table  atomic.Pointer[table]
+	realms map[string]*Realm // by UUID; guarded by change
 }
 
 type table struct {
 	version string
 	slots   map[string]*Slot
+	realms  map[string]nested // namespaces, by their paths
 }
 
 // NewMounts makes a mount table in a space. exclusive says that no other
 // process changes the store (store.Store.Exclusive). The kinds of auth methods are
 // named "auth/approle" and so on: they mount below auth/ only, the others elsewhere.
 func NewMounts(space barrier.Space, kinds map[string]Kind, exclusive bool) *Mounts {
-	return &Mounts{space: space, kinds: kinds, exclusive: exclusive, fixed: map[string]*Slot{}}
+	return &Mounts{space: space, kinds: kinds, exclusive: exclusive, fixed: map[string]*Slot{}, realms: map[string]*Realm{}}
 }
 
 // Fix adds a mount that is always there. Only for the wiring, before the first
@@ -240,7 +245,7 @@ func (m *Mounts) Tune(ctx context.Context, path string, fn func(*Mount) error) e
 	path = slashed(path)
 	return m.edit(ctx, func(list map[string]Mount) error {
 		mount, ok := list[path]
-		if !ok {
+		if !ok || mount.Namespace != nil {
 			return fault.New(fault.Invalid, "no mount at %s that can be tuned", path)
 		}
 		if err := fn(&mount); err != nil {
@@ -261,6 +266,10 @@ func (m *Mounts) Remove(ctx context.Context, path string) error {
 	}
 	gone := ""
 	err := m.edit(ctx, func(list map[string]Mount) error {
+		gone = ""
+		if list[path].Namespace != nil {
+			return fault.New(fault.Invalid, "%s is a namespace: it is deleted at sys/namespaces", path)
+		}
 		gone = list[path].UUID
 		delete(list, path)
 		return nil
@@ -276,7 +285,7 @@ func (m *Mounts) Move(ctx context.Context, from, to string) error {
 	from, to = slashed(from), slashed(to)
 	return m.edit(ctx, func(list map[string]Mount) error {
 		mount, ok := list[from]
-		if !ok {
+		if !ok || mount.Namespace != nil {
 			return fault.New(fault.Invalid, "no matching mount at %q", from)
 		}
 		delete(list, from)
@@ -310,10 +319,12 @@ func slashed(path string) string {
 	return path + "/"
 }
 
-func randomHex(n int) string {
+func randomHex(n int) string { return hex.EncodeToString(randomBytes(n)) }
+
+func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails: see crypto/rand
-	return hex.EncodeToString(b)
+	return b
 }
 
 // Where the table and the mounts' data are kept.
@@ -390,9 +401,13 @@ func (m *Mounts) edit(ctx context.Context, fn func(map[string]Mount) error) erro
 
 // install makes the engines of a table. Those whose mount did not change stay.
 func (m *Mounts) install(version string, list map[string]Mount) *table {
-	t := &table{version: version, slots: make(map[string]*Slot, len(list))}
+	t := &table{version: version, slots: make(map[string]*Slot, len(list)), realms: map[string]nested{}}
 	old := m.table.Load()
 	for path, mount := range list {
+		if mount.Namespace != nil {
+			t.realms[path] = nested{mount, m.realm(mount)}
+			continue
+		}
 		mount.System = m.System
 		if old != nil && old.slots[path] != nil && old.slots[path].Mount.same(mount) {
 			t.slots[path] = old.slots[path]
@@ -401,6 +416,7 @@ func (m *Mounts) install(version string, list map[string]Mount) *table {
 		e := m.engine(mount)
 		t.slots[path] = &Slot{Mount: mount, Engine: e, Special: e.Special()}
 	}
+	maps.DeleteFunc(m.realms, func(_ string, r *Realm) bool { return t.realms[slashed(r.name())].realm != r })
 	m.table.Store(t)
 	return t
 }

@@ -19,7 +19,10 @@ import (
 // Wrapping keeps answers for whoever brings the token made for each: once, and
 // for a limited time. A wrapping token is no token of package auth: it opens
 // its one answer and nothing else.
-type Wrapping struct{ space barrier.Space }
+type Wrapping struct {
+	space  barrier.Space
+	suffix string // of the tokens: "." and the id of the namespace; "" in the root
+}
 
 // Wrap is what the receiver of a wrapped answer is told instead of it.
 type Wrap struct {
@@ -44,10 +47,15 @@ type wrapped struct {
 // NewWrapping keeps wrapped answers in a space.
 func NewWrapping(space barrier.Space) *Wrapping { return &Wrapping{space: space} }
 
+// NewWrappingOf is NewWrapping for the namespace of an id, in which its tokens end.
+func NewWrappingOf(space barrier.Space, namespace string) *Wrapping {
+	return &Wrapping{space: space, suffix: "." + namespace}
+}
+
 // Keep stores an answer; Path, TTL and WrappedAccessor of about are given by
 // the caller, the rest is filled in.
 func (w *Wrapping) Keep(ctx context.Context, answer json.RawMessage, about Wrap) (*Wrap, error) {
-	about.Token = "gkw." + randomText(24)
+	about.Token = "gkw." + randomText(24) + w.suffix
 	about.Accessor = randomText(18)
 	about.Created = w.space.Now()
 	raw, err := json.Marshal(wrapped{

@@ -41,6 +41,8 @@ type Lease struct {
 	Retry     time.Time       `json:"retry"`  // revoking: when to try next
 	Tries     int             `json:"tries"`
 	LastError string          `json:"last_error,omitempty"` // a fixed text, no secrets
+
+	at string // where it is kept
 }
 
 // Undoer takes a credential back at its target. It must be idempotent, and

@@ -51,6 +51,25 @@ type Options struct {
 type Ledger struct {
 	o    Options
 	wake chan struct{}
+	base string // before the ids of the leases: of the root namespace, or of another
+}
+
+// rootBase is where the leases of the root namespace are, spaceBase where those of all
+// others are, each below its name.
+const (
+	rootBase  = "id/"
+	spaceBase = "ns/"
+)
+
+// Of is the ledger of one namespace, "" being the root: it has the leases made through
+// it and no others. That their tokens end is noted for all together, and Run works
+// for all, whoever's it is.
+func (l *Ledger) Of(namespace string) *Ledger {
+	base := rootBase
+	if namespace != "" {
+		base = spaceBase + namespace + "/"
+	}
+	return &Ledger{o: l.o, wake: l.wake, base: base}
 }
 
 // New returns a Ledger. It reads nothing yet, so it may be made sealed.
@@ -61,7 +80,7 @@ func New(o Options) *Ledger {
 	if o.Poll <= 0 {
 		o.Poll = time.Second
 	}
-	return &Ledger{o: o, wake: make(chan struct{}, 1)}
+	return &Ledger{o: o, wake: make(chan struct{}, 1), base: rootBase}
 }
 
 const (
@@ -87,7 +106,7 @@ func NewID(path string, random io.Reader) (string, error) {
 	return strings.Trim(path, "/") + "/" + tail.String(), nil
 }
 
-func leasePath(id string) string       { return "id/" + id }
+func (l *Ledger) at(id string) string  { return l.base + id }
 func ownerPath(accessor string) string { return "owner/" + accessor }
 
 // due is when something is to be done about a lease; see Ledger.
@@ -106,7 +125,7 @@ func save(ctx context.Context, w barrier.Writer, l *Lease) error {
 	if err != nil {
 		return fmt.Errorf("encode lease: %w", err)
 	}
-	e := barrier.Entry{Path: leasePath(l.ID), Value: value, Expires: l.due()}
+	e := barrier.Entry{Path: l.at, Value: value, Expires: l.due()}
 	if l.Owner != "" {
 		e.Group = l.Owner
 	}
@@ -114,11 +133,15 @@ func save(ctx context.Context, w barrier.Writer, l *Lease) error {
 }
 
 // load reads a lease; nil where there is none.
-func load(ctx context.Context, r barrier.Reader, id string) (*Lease, error) {
+func (l *Ledger) load(ctx context.Context, r barrier.Reader, id string) (*Lease, error) {
 	if !validID(id) {
 		return nil, nil
 	}
-	e, err := r.Get(ctx, leasePath(id))
+	return loadAt(ctx, r, l.at(id))
+}
+
+func loadAt(ctx context.Context, r barrier.Reader, path string) (*Lease, error) {
+	e, err := r.Get(ctx, path)
 	if err != nil || e == nil {
 		return nil, err
 	}
@@ -126,7 +149,7 @@ func load(ctx context.Context, r barrier.Reader, id string) (*Lease, error) {
 }
 
 func decode(e *barrier.Entry) (*Lease, error) {
-	l := &Lease{}
+	l := &Lease{at: e.Path}
 	if err := json.Unmarshal(e.Value, l); err != nil {
 		return nil, fmt.Errorf("read lease: %w", err)
 	}
@@ -157,14 +180,14 @@ func (l *Ledger) Begin(ctx context.Context, n Lease) error {
 		if ended {
 			return errOwner()
 		}
-		old, err := load(ctx, w, n.ID)
+		old, err := l.load(ctx, w, n.ID)
 		if err != nil {
 			return err
 		}
 		if old != nil {
 			return fault.New(fault.Conflict, "there is a lease with this id already")
 		}
-		n.State, n.Issued = Pending, l.o.Space.Now()
+		n.State, n.Issued, n.at = Pending, l.o.Space.Now(), l.at(n.ID)
 		if !n.Expires.After(n.Issued) {
 			return fault.New(fault.Invalid, "the lease would have expired already")
 		}
@@ -180,7 +203,7 @@ func (l *Ledger) Activate(ctx context.Context, id string) error {
 	var refused error
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) error {
 		refused = nil
-		have, err := load(ctx, w, id)
+		have, err := l.load(ctx, w, id)
 		if err != nil {
 			return err
 		}
@@ -235,7 +258,7 @@ func errOwner() error { return fault.New(fault.Denied, "the token this lease is 
 func (l *Ledger) Lookup(ctx context.Context, id string) (*Lease, error) {
 	var have *Lease
 	err := l.o.Space.View(ctx, func(r barrier.Reader) (err error) {
-		have, err = load(ctx, r, id)
+		have, err = l.load(ctx, r, id)
 		return err
 	})
 	if err == nil && have == nil {
@@ -250,7 +273,7 @@ func (l *Ledger) Lookup(ctx context.Context, id string) (*Lease, error) {
 func (l *Ledger) Renew(ctx context.Context, id string, increment time.Duration) (*Lease, error) {
 	var have *Lease
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) (err error) {
-		if have, err = load(ctx, w, id); err != nil {
+		if have, err = l.load(ctx, w, id); err != nil {
 			return err
 		}
 		now := l.o.Space.Now()
@@ -291,7 +314,7 @@ func (l *Lease) extend(increment time.Duration, now time.Time) {
 func (l *Ledger) List(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	err := l.o.Space.View(ctx, func(r barrier.Reader) (err error) {
-		names, err = r.List(ctx, strings.TrimSuffix(leasePath(strings.Trim(prefix, "/")), "/"))
+		names, err = r.List(ctx, strings.TrimSuffix(l.at(strings.Trim(prefix, "/")), "/"))
 		return err
 	})
 	return names, err
@@ -313,7 +336,7 @@ func (l *Ledger) Count(ctx context.Context) (Counts, error) {
 	err = l.o.Space.View(ctx, func(r barrier.Reader) error {
 		c = Counts{}
 		for _, id := range ids {
-			have, err := load(ctx, r, id)
+			have, err := l.load(ctx, r, id)
 			if err != nil {
 				return err
 			}
@@ -335,7 +358,7 @@ func (l *Ledger) Failing(ctx context.Context, limit int) ([]*Lease, error) {
 	err = l.o.Space.View(ctx, func(r barrier.Reader) error {
 		failing = nil
 		for _, id := range ids {
-			have, err := load(ctx, r, id)
+			have, err := l.load(ctx, r, id)
 			if err != nil {
 				return err
 			}
@@ -369,7 +392,7 @@ func (l *Ledger) idsBelow(ctx context.Context, prefix string) ([]string, error) 
 	var ids []string
 	err := l.o.Space.View(ctx, func(r barrier.Reader) error {
 		ids = nil
-		if have, err := load(ctx, r, prefix); err != nil {
+		if have, err := l.load(ctx, r, prefix); err != nil {
 			return err
 		} else if have != nil {
 			ids = append(ids, prefix)
@@ -377,7 +400,7 @@ func (l *Ledger) idsBelow(ctx context.Context, prefix string) ([]string, error) 
 		for dirs := []string{prefix}; len(dirs) > 0; {
 			dir := dirs[len(dirs)-1]
 			dirs = dirs[:len(dirs)-1]
-			names, err := r.List(ctx, strings.TrimSuffix(leasePath(dir), "/"))
+			names, err := r.List(ctx, strings.TrimSuffix(l.at(dir), "/"))
 			if err != nil {
 				return err
 			}

@@ -48,7 +48,7 @@ func (l *Ledger) RevokeForce(ctx context.Context, prefix string) error {
 	if err := l.revokeAll(ctx, ids, true); err != nil && !fault.Is(err, fault.Unavailable) {
 		return err
 	}
-	return l.inBatches(ctx, ids, func(w barrier.Writer, id string) error { return w.Delete(ctx, leasePath(id)) })
+	return l.inBatches(ctx, ids, func(w barrier.Writer, id string) error { return w.Delete(ctx, l.at(id)) })
 }
 
 // RevokeOwner undoes all leases of a token now; see MarkOwner.
@@ -107,7 +107,7 @@ func (l *Lease) revoke(now time.Time) (ready bool) {
 func (l *Ledger) Abort(ctx context.Context, id string) error {
 	var have *Lease
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) (err error) {
-		if have, err = load(ctx, w, id); err != nil || have == nil {
+		if have, err = l.load(ctx, w, id); err != nil || have == nil {
 			return err
 		}
 		have.State, have.Retry = Revoking, l.o.Space.Now().Add(claimFor)
@@ -127,7 +127,7 @@ func (l *Ledger) mark(ctx context.Context, ids []string, claim bool) ([]*Lease, 
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) error {
 		marked = nil
 		for _, id := range ids {
-			have, err := load(ctx, w, id)
+			have, err := l.load(ctx, w, id)
 			if err != nil {
 				return err
 			}
@@ -195,9 +195,9 @@ func (l *Ledger) undo(ctx context.Context, have *Lease) error {
 	failure := l.ask(ctx, have)
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) error {
 		if failure == nil {
-			return w.Delete(ctx, leasePath(have.ID))
+			return w.Delete(ctx, have.at)
 		}
-		now, err := load(ctx, w, have.ID)
+		now, err := loadAt(ctx, w, have.at)
 		if err != nil || now == nil {
 			return err
 		}
@@ -242,10 +242,10 @@ func (l *Ledger) Step(ctx context.Context) (int, error) {
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	var ids, owners []string
+	var paths, owners []string
 	for _, e := range due {
-		if id, ok := strings.CutPrefix(e.Path, "id/"); ok {
-			ids = append(ids, id)
+		if strings.HasPrefix(e.Path, rootBase) || strings.HasPrefix(e.Path, spaceBase) {
+			paths = append(paths, e.Path)
 		} else if accessor, ok := strings.CutPrefix(e.Path, "owner/"); ok {
 			owners = append(owners, accessor)
 		}
@@ -255,7 +255,7 @@ func (l *Ledger) Step(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
-	claimed, err := l.claim(ctx, ids, now)
+	claimed, err := l.claim(ctx, paths, now)
 	if err != nil {
 		return len(owners), err
 	}
@@ -267,12 +267,12 @@ func (l *Ledger) Step(ctx context.Context) (int, error) {
 }
 
 // claim takes up what is still due: expired and pending leases become revoking.
-func (l *Ledger) claim(ctx context.Context, ids []string, now time.Time) ([]*Lease, error) {
+func (l *Ledger) claim(ctx context.Context, paths []string, now time.Time) ([]*Lease, error) {
 	var claimed []*Lease
 	err := l.o.Space.Update(ctx, func(w barrier.Writer) error {
 		claimed = nil
-		for _, id := range ids {
-			have, err := load(ctx, w, id)
+		for _, path := range paths {
+			have, err := loadAt(ctx, w, path)
 			if err != nil {
 				return err
 			}

@@ -49,6 +49,9 @@ func (s Set) Decide(q Query) Decision {
 	if s.c.root {
 		return Decision{Allowed: true, Root: true, Reason: ReasonRoot}
 	}
+	if s.prefix != "" {
+		q.Path = s.prefix + q.Path
+	}
 	var m *merged
 	if q.Need == List || q.Need == Scan {
 		m = s.c.findList(q.Path)
@@ -170,6 +173,7 @@ func (s Set) Capabilities(path string) []Capability {
 	if s.c.root {
 		return []Capability{RootName}
 	}
+	path = s.prefix + path
 	var m *merged
 	if strings.HasSuffix(path, "/") {
 		m = s.c.findList(path)
@@ -191,6 +195,7 @@ func (s Set) Any(dir string) bool {
 	if s.c.root {
 		return true
 	}
+	dir = s.prefix + dir
 	for path, m := range s.c.exact {
 		if strings.HasPrefix(path, dir) && m.grants() {
 			return true

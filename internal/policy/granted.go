@@ -32,7 +32,7 @@ func (s Set) Grants() (exact, glob map[string]Granted) {
 	for _, p := range s.c.segments {
 		glob[p.text] = p.granted()
 	}
-	return exact, glob
+	return s.inside(exact), s.inside(glob)
 }
 
 func (m *merged) granted() Granted {

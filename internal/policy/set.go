@@ -13,7 +13,8 @@ import (
 // Set is what the policies of one subject say together, compiled. It is
 // immutable and safe for use by many goroutines; the zero value allows nothing.
 type Set struct {
-	c *compiled
+	c      *compiled
+	prefix string // see Within
 }
 
 type compiled struct {

@@ -1,0 +1,110 @@
+// Copyright The Goldkeep Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/goldkeep/goldkeep/internal/auth"
+	"github.com/goldkeep/goldkeep/internal/barrier"
+	"github.com/goldkeep/goldkeep/internal/entity"
+	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/policy"
+)
+
+// Realm is what one namespace has of its own: everything. Each part knows only its own
+// sealed space, so nothing of one namespace can be named in another. The root namespace
+// is a realm like any other.
+type Realm struct {
+	ID     string // what its tokens end in; "": the root
+	UUID   string // what its spaces are called by; "": the root
+	Path   string // "", "team/", "team/blue/"
+	Parent *Realm // nil: the root
+
+	Mounts   *Mounts
+	Tokens   *auth.Tokens
+	Policies *auth.Policies
+	Entities *entity.Directory
+	Leases   *lease.Ledger
+	Wrapping *Wrapping
+	Spaces   map[string]barrier.Space // all it keeps things in, by their names
+}
+
+// name is the last part of the path.
+func (r *Realm) name() string { return strings.TrimPrefix(r.Path, r.Parent.Path) }
+
+// Home is the namespace a token says that it is of: this one or one above it.
+func (r *Realm) Home(token string) *Realm {
+	id := token[strings.LastIndexByte(token, '.')+1:]
+	for r.Parent != nil && r.ID != id {
+		r = r.Parent
+	}
+	return r
+}
+
+// Above finds this namespace or one above it by its id; nil where it is none of them.
+func (r *Realm) Above(id string) *Realm {
+	for r != nil && r.ID != id {
+		r = r.Parent
+	}
+	return r
+}
+
+// Below is a path of this namespace as one above it names it: "blue/secret/".
+func (r *Realm) Below(above *Realm, path string) string {
+	return strings.TrimPrefix(r.Path, above.Path) + path
+}
+
+// Holder is what is known of a token that can be used here, and what it may do here.
+// Any other is fault.Denied.
+func (r *Realm) Holder(ctx context.Context, token string) (*auth.Info, policy.Set, error) {
+	home := r.Home(token)
+	info, err := home.Tokens.Info(ctx, token)
+	if err == nil && info.Refused() {
+		err = fault.New(fault.Denied, "permission denied")
+	}
+	if err != nil {
+		return nil, policy.Set{}, err
+	}
+	set, err := home.Policies.Set(ctx, info.All(), info.Identity)
+	return info, set.Within(r.Below(home, "")), err
+}
+
+// Find walks from this namespace to the one a path leads to, and returns what is left
+// of the path.
+func (r *Realm) Find(ctx context.Context, path string) (*Realm, string, error) {
+	for {
+		inner, rest, err := r.Mounts.inner(ctx, path)
+		if err != nil || inner == nil {
+			return r, path, err
+		}
+		r, path = inner, rest
+	}
+}
+
+// Enter finds the namespace that a header names, below this one: all of it, or it is
+// fault.NotFound.
+func (r *Realm) Enter(ctx context.Context, name string) (*Realm, error) {
+	name = slashed(name)
+	if name == "" || name == "root/" && r.Parent == nil {
+		return r, nil
+	}
+	found, rest, err := r.Find(ctx, name)
+	if err == nil && rest != "" {
+		err = fault.New(fault.NotFound, "there is no such namespace").WithHint("see which there are: LIST sys/namespaces")
+	}
+	return found, err
+}
+
+// Child is the namespace of a name right below this one, also where it is going; nil
+// where there is none.
+func (r *Realm) Child(ctx context.Context, name string) (*Realm, error) {
+	t, err := r.Mounts.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.realms[slashed(name)].realm, nil
+}
