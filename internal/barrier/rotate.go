@@ -328,18 +328,52 @@ func (c *Candidate) Fits(shares [][]byte) error { return fits(c.root, c.Threshol
 // Install puts a candidate in force: from now on only its shares unseal. The caller
 // has checked by Prove that the old shares agree.
 func (b *Barrier) Install(ctx context.Context, c *Candidate) error {
-	return b.rewrite(ctx, func(s *sealed, ring *keyring, _ []byte) (root []byte, err error) {
+	return b.rewrite(ctx, func(s *sealed, ring *keyring, _ []byte) ([]byte, error) {
 		if s.Type != Shamir {
 			return nil, fault.New(fault.Invalid, "this server has no key shares: its seal is of type %q", s.Type)
 		}
 		s.Shares, s.Threshold = len(c.Shares), c.Threshold
-		s.Heir, s.HeirSince = nil, time.Time{}
-		if !b.store.Exclusive() {
-			s.HeirSince = b.store.Now().UTC()
-			s.Heir, err = sealHeir(ring.Names, c.root)
-		}
-		return c.root, err
+		return c.root, b.setHeir(s, ring, c.root)
 	})
+}
+
+// InstallRecovery puts a candidate in force as recovery key: its shares prove that
+// enough people agree. The caller has checked by Prove that the present ones do.
+func (b *Barrier) InstallRecovery(ctx context.Context, c *Candidate) error {
+	return b.rewrite(ctx, func(s *sealed, _ *keyring, root []byte) ([]byte, error) {
+		if s.Type == Shamir {
+			return nil, fault.New(fault.Invalid, "this server has key shares, and no recovery keys")
+		}
+		return root, s.setRecovery(c.root, len(c.Shares), c.Threshold)
+	})
+}
+
+// RotateRoot makes a new root key, sealed elsewhere like the old one.
+func (b *Barrier) RotateRoot(ctx context.Context) error {
+	return b.rewrite(ctx, func(s *sealed, ring *keyring, _ []byte) (root []byte, err error) {
+		switch {
+		case s.Type == Shamir:
+			return nil, fault.New(fault.Invalid, "the root key is made of the key shares: it changes with them").
+				WithHint("use sys/rotate/root/init and sys/rotate/root/update")
+		case s.Type == KeyFile:
+			return nil, fault.New(fault.Invalid, "the root key is made of the key file, which stays the same")
+		}
+		if root, err = b.newWrapped(ctx, s); err == nil {
+			err = b.setHeir(s, ring, root)
+		}
+		return root, err
+	})
+}
+
+// setHeir leaves a new root key for the servers that hold the old one.
+func (b *Barrier) setHeir(s *sealed, ring *keyring, root []byte) (err error) {
+	s.Heir, s.HeirSince = nil, time.Time{}
+	if b.store.Exclusive() {
+		return nil
+	}
+	s.HeirSince = b.store.Now().UTC()
+	s.Heir, err = sealHeir(ring.Names, root)
+	return err
 }
 
 // heirKey seals a new root key for servers that are unsealed with the old one: they

@@ -55,6 +55,7 @@ type Status struct {
 	Shares      int
 	Progress    int
 	Nonce       string // of the unseal attempt under way
+	Recovery    bool   // shares and threshold are those of a recovery key
 	ClusterID   string
 }
 
@@ -157,7 +158,7 @@ func (b *Barrier) Status(ctx context.Context) (Status, error) {
 	defer b.mu.Unlock()
 	return Status{
 		Initialized: true, Sealed: b.Sealed(), Type: s.Type, Threshold: s.Threshold, Shares: s.Shares,
-		Progress: len(b.shares), Nonce: b.nonce, ClusterID: s.ClusterID,
+		Progress: len(b.shares), Nonce: b.nonce, ClusterID: s.ClusterID, Recovery: s.Recovery != nil,
 	}, nil
 }
 

@@ -50,19 +50,36 @@ func (b *Barrier) wrapRoot(ctx context.Context, s *sealed, o InitOptions) (root 
 		return nil, result, err
 	}
 	defer clear(key)
-	s.Type, s.Shares, s.Threshold = b.wrapper.Type(), o.RecoveryShares, o.RecoveryThreshold
-	s.Recovery = &recovery{Shares: o.RecoveryShares, Threshold: o.RecoveryThreshold}
-	if s.Recovery.Check, err = recoveryCheck(key); err != nil {
-		return nil, result, fmt.Errorf("derive check: %w", err)
+	s.Type = b.wrapper.Type()
+	if err := s.setRecovery(key, o.RecoveryShares, o.RecoveryThreshold); err != nil {
+		return nil, result, err
+	}
+	root, err = b.newWrapped(ctx, s)
+	return root, InitResult{Recovery: parts}, err
+}
+
+// setRecovery makes this the recovery key.
+func (s *sealed) setRecovery(key []byte, shares, threshold int) error {
+	check, err := recoveryCheck(key)
+	if err != nil {
+		return fmt.Errorf("derive check: %w", err)
+	}
+	s.Shares, s.Threshold = shares, threshold
+	s.Recovery = &recovery{Shares: shares, Threshold: threshold, Check: check}
+	return nil
+}
+
+// newWrapped makes a root key and has it sealed elsewhere.
+func (b *Barrier) newWrapped(ctx context.Context, s *sealed) (root []byte, err error) {
+	if b.wrapper == nil {
+		return nil, fault.New(fault.Invalid, "the configuration names no service for the seal of type %q", s.Type)
 	}
 	root = make([]byte, keySize)
 	if _, err := rand.Read(root); err != nil {
-		return nil, result, fmt.Errorf("make key: %w", err)
+		return nil, fmt.Errorf("make key: %w", err)
 	}
-	if s.Wrapped, err = b.wrapper.Wrap(ctx, root); err != nil {
-		return nil, result, err
-	}
-	return root, InitResult{Recovery: parts}, nil
+	s.Wrapped, err = b.wrapper.Wrap(ctx, root)
+	return root, err
 }
 
 // Unwrap unseals with the key that is kept elsewhere. fault.Unavailable: its

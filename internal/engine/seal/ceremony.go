@@ -81,22 +81,25 @@ func (c *ceremony) bring(f *engine.Fields, needed int) (all [][]byte, err error)
 
 // forgetCeremonies drops the shares brought so far, after sealing.
 func (e *Engine) forgetCeremonies() {
-	e.rekey.mu.Lock()
-	e.rekey.reset()
-	e.rekey.mu.Unlock()
+	for _, r := range []*rekey{&e.rekey, &e.recovery} {
+		r.mu.Lock()
+		r.reset()
+		r.mu.Unlock()
+	}
 	e.root.mu.Lock()
 	e.root.end()
-	e.root.otp = ""
+	e.root.otp, e.root.holder = "", nil
 	e.root.mu.Unlock()
 }
 
-// needed is how many shares agree on something, of how many.
-func (e *Engine) needed(ctx context.Context) (threshold, shares int, err error) {
+// needed is how many shares agree on something: key shares, or recovery keys.
+func (e *Engine) needed(ctx context.Context) (int, error) {
 	st, err := e.o.Barrier.Status(ctx)
-	if err == nil && st.Type != barrier.Shamir {
-		err = fault.New(fault.Invalid, "this server has no key shares: its seal is of type %q", st.Type)
+	if err == nil && st.Type != barrier.Shamir && !st.Recovery {
+		err = fault.New(fault.Invalid, "this server has no key shares: its seal is of type %q", st.Type).
+			WithHint("make recovery keys: goldkeep operator rekey --recovery")
 	}
-	return st.Threshold, st.Shares, err
+	return st.Threshold, err
 }
 
 // dressed answers in the envelope, or bare as the old paths do.

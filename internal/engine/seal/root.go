@@ -13,10 +13,11 @@ import (
 )
 
 // rootAttempt is the ceremony that makes a root token. The token is answered under a
-// one-time password, so that only who began it can read it.
+// one-time password, or encrypted for a holder, so that only who began it can read it.
 type rootAttempt struct {
 	ceremony
-	otp string
+	otp    string
+	holder *holder
 }
 
 // A root token made so, and its password, have this form; clients know the length.
@@ -69,21 +70,24 @@ func (e *Engine) rootStatus(legacy bool) engine.Handler {
 
 // rootNow wants the lock held.
 func (e *Engine) rootNow(ctx context.Context) (shownRoot, error) {
-	required, _, err := e.needed(ctx)
-	return shownRoot{
+	required, err := e.needed(ctx)
+	shown := shownRoot{
 		Started: e.root.nonce != "", Nonce: e.root.nonce, Progress: len(e.root.shares), Required: required, OTPLength: rootLength,
-	}, err
+	}
+	if e.root.holder != nil {
+		shown.Fingerprint = e.root.holder.fingerprint()
+	}
+	return shown, err
 }
 
 func (e *Engine) beginRoot(legacy bool) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 		f := engine.Read(req)
-		otp, pgp := f.Text("otp"), f.Text("pgp_key")
+		otp := f.Text("otp")
+		holder, err := rootFor(f, "pgp_key", req.Now)
 		switch {
-		case f.Err() != nil:
-			return nil, f.Err()
-		case pgp != "":
-			return nil, fault.New(fault.Invalid, "tokens encrypted with PGP are not offered").WithHint("send an otp, or nothing")
+		case err != nil:
+			return nil, err
 		case otp != "" && len(otp) != rootLength:
 			return nil, fault.New(fault.Invalid, "OTP string is wrong length: want %d characters", rootLength)
 		}
@@ -92,12 +96,12 @@ func (e *Engine) beginRoot(legacy bool) engine.Handler {
 		if e.root.nonce != "" {
 			return nil, fault.New(fault.Invalid, "root generation already in progress")
 		}
-		made := otp == ""
+		made := otp == "" && holder == nil
 		if made {
 			otp = base62(rootLength)
 		}
 		e.root.begin()
-		e.root.otp = otp
+		e.root.otp, e.root.holder = otp, holder
 		shown, err := e.rootNow(ctx)
 		if made {
 			shown.OTP = otp
@@ -110,7 +114,7 @@ func (e *Engine) cancelRoot(context.Context, *engine.Request, engine.Vars) (*eng
 	e.root.mu.Lock()
 	defer e.root.mu.Unlock()
 	e.root.end()
-	e.root.otp = ""
+	e.root.otp, e.root.holder = "", nil
 	return nil, nil
 }
 
@@ -141,12 +145,24 @@ func (e *Engine) updateRoot(legacy bool) engine.Handler {
 		if err != nil {
 			return nil, err
 		}
-		shown.Complete, shown.Encoded = true, base64.RawStdEncoding.EncodeToString(xor(token, e.root.otp))
+		shown.Complete = true
+		if shown.Encoded, err = e.root.hide(token); err != nil {
+			return nil, err
+		}
 		shown.EncodedRoot = shown.Encoded
 		e.root.end()
-		e.root.otp = ""
+		e.root.otp, e.root.holder = "", nil
 		return dressed(legacy, shown), nil
 	}
+}
+
+// hide makes a token unreadable to all but who began.
+func (r *rootAttempt) hide(token string) (string, error) {
+	if r.holder == nil {
+		return base64.RawStdEncoding.EncodeToString(xor(token, r.otp)), nil
+	}
+	message, err := r.holder.encrypt(token)
+	return base64.StdEncoding.EncodeToString(message), err
 }
 
 func xor(a, b string) []byte {

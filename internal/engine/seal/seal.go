@@ -38,6 +38,8 @@ type Keys interface {
 	Rotate(ctx context.Context) error
 	Prove(ctx context.Context, shares [][]byte) error
 	Install(ctx context.Context, c *barrier.Candidate) error
+	InstallRecovery(ctx context.Context, c *barrier.Candidate) error
+	RotateRoot(ctx context.Context) error
 }
 
 // Tokens is what the engine asks of package auth.
@@ -66,20 +68,23 @@ type Options struct {
 
 // Engine serves its part of "sys/".
 type Engine struct {
-	o     Options
-	rekey rekey
-	root  rootAttempt
+	o        Options
+	rekey    rekey
+	recovery rekey
+	root     rootAttempt
 }
 
 // New makes the engine.
-func New(o Options) *Engine { return &Engine{o: o} }
+func New(o Options) *Engine { return &Engine{o: o, recovery: rekey{recovery: true}} }
 
 // Special implements sys.Part.
 func (e *Engine) Special() engine.Special {
 	atRest := []string{"init", "seal-status", "unseal", "health"}
 	open := slices.Clone(atRest)
 	if e.o.LegacyRekey {
-		open = append(open, "rekey/*", "rekey-recovery-key/*")
+		for _, folder := range []string{"rekey/", "rekey-recovery-key/"} {
+			open = append(open, folder+"init", folder+"update", folder+"verify")
+		}
 	}
 	if e.o.LegacyRoot {
 		open = append(open, "generate-root/*")
@@ -87,7 +92,7 @@ func (e *Engine) Special() engine.Special {
 	return engine.Special{
 		Open: open, Sealed: atRest,
 		Pure:   []string{"init", "seal-status", "health", "key-status", "rotate/*", "rekey/*", "generate-root/*", "generate-root-token/*"},
-		Sudo:   []string{"seal", "rotate", "rotate/*", "generate-root-token/*"},
+		Sudo:   []string{"seal", "rotate", "rotate/*", "generate-root-token/*", "rekey/backup", "rekey/recovery-key-backup", "rekey/recovery-backup"},
 		Routes: slices.Concat(e.sealRoutes(), e.rotateRoutes(), e.rekeyRoutes(), e.rootRoutes()),
 	}
 }
@@ -139,13 +144,8 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 	if st.Initialized {
 		return nil, fault.New(fault.Invalid, "Vault is already initialized")
 	}
-	if len(f.List("pgp_keys")) > 0 || f.Text("root_token_pgp_key") != "" {
-		return nil, fault.New(fault.Invalid, "keys encrypted with PGP are not offered").WithHint("leave out pgp_keys")
-	}
-	if st, err := e.o.Barrier.Status(ctx); err != nil {
-		return nil, err
-	} else if st.Type != barrier.Shamir && !st.Initialized {
-		return e.initializeWrapped(ctx, f, st.Type)
+	if st.Type != barrier.Shamir {
+		return e.initializeWrapped(ctx, req, st.Type)
 	}
 	if f.Int("recovery_shares", 0) > 0 || f.Int("recovery_threshold", 0) > 0 {
 		return nil, fault.New(fault.Invalid, "parameters recovery_shares, recovery_threshold not applicable to seal type shamir")
@@ -153,18 +153,30 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 	if o.Shares == 0 || o.Threshold == 0 {
 		return nil, fault.New(fault.Invalid, "secret_shares and secret_threshold must be from 1 to 255")
 	}
+	holders, err := readHolders(f.List("pgp_keys"), o.Shares, req.Now)
+	if err != nil {
+		return nil, err
+	}
+	rootHolder, err := rootFor(f, "root_token_pgp_key", req.Now)
+	if err != nil {
+		return nil, err
+	}
 	shares, root, err := Initialize(ctx, e.o.Barrier, e.o.Tokens, o)
 	if err != nil {
 		return nil, err
 	}
-	answer := initAnswer{RootToken: root}
-	answer.Keys, answer.KeysBase64 = encodeShares(shares)
-	return bare(answer), nil
+	answer := initAnswer{}
+	if answer.RootToken, err = rootHolder.sealToken(root); err != nil {
+		return nil, err
+	}
+	answer.Keys, answer.KeysBase64, err = handOut(shares, holders)
+	return bare(answer), err
 }
 
 // initializeWrapped initializes a server whose root key is sealed elsewhere. It
 // is unsealed afterwards.
-func (e *Engine) initializeWrapped(ctx context.Context, f *engine.Fields, kind string) (*engine.Response, error) {
+func (e *Engine) initializeWrapped(ctx context.Context, req *engine.Request, kind string) (*engine.Response, error) {
+	f := engine.Read(req)
 	o := barrier.InitOptions{
 		Shares: f.Int("secret_shares", 0), Threshold: f.Int("secret_threshold", 0),
 		RecoveryShares: f.Int("recovery_shares", 0), RecoveryThreshold: f.Int("recovery_threshold", 0),
@@ -177,6 +189,14 @@ func (e *Engine) initializeWrapped(ctx context.Context, f *engine.Fields, kind s
 	case o.RecoveryShares == 0 || o.RecoveryThreshold == 0:
 		return nil, fault.New(fault.Invalid, "recovery_shares and recovery_threshold must be from 1 to 255")
 	}
+	holders, err := readHolders(f.List("recovery_pgp_keys"), o.RecoveryShares, req.Now)
+	if err != nil {
+		return nil, err
+	}
+	rootHolder, err := rootFor(f, "root_token_pgp_key", req.Now)
+	if err != nil {
+		return nil, err
+	}
 	result, err := e.o.Barrier.Init(ctx, o)
 	if err != nil {
 		return nil, err
@@ -185,19 +205,15 @@ func (e *Engine) initializeWrapped(ctx context.Context, f *engine.Fields, kind s
 		return nil, err
 	}
 	answer := initAnswer{Keys: []string{}, KeysBase64: []string{}}
-	if answer.RootToken, err = RootToken(ctx, e.o.Tokens, ""); err != nil {
+	root, err := RootToken(ctx, e.o.Tokens, "")
+	if err != nil {
 		return nil, err
 	}
-	answer.Recovery, answer.RecoveryBase64 = encodeShares(result.Recovery)
-	return bare(answer), nil
-}
-
-// encodeShares gives shares in hex and in base64.
-func encodeShares(shares [][]byte) (inHex, inBase64 []string) {
-	for _, s := range shares {
-		inHex, inBase64 = append(inHex, hex.EncodeToString(s)), append(inBase64, base64.StdEncoding.EncodeToString(s))
+	if answer.RootToken, err = rootHolder.sealToken(root); err != nil {
+		return nil, err
 	}
-	return inHex, inBase64
+	answer.Recovery, answer.RecoveryBase64, err = handOut(result.Recovery, holders)
+	return bare(answer), err
 }
 
 // Initialize makes the keys, split into shares, and the first root token. The
