@@ -41,7 +41,7 @@ func TestAnswersLikeTheReference(t *testing.T) {
 
 func recordReference(t *testing.T, name string, script []request) {
 	t.Helper()
-	p := &player{url: startVault(t, *record), vars: map[string]string{"root": "root"}}
+	p := newPlayer(startVault(t, *record))
 	var b bytes.Buffer
 	for _, r := range script {
 		line := must(json.Marshal(p.play(t, r)))(t)
@@ -62,7 +62,7 @@ func compareScript(t *testing.T, name string, script []request, known map[string
 	if len(lines) != len(script) {
 		t.Fatalf("%s: %d requests, %d recorded answers: renew them, see testdata/README.md", name, len(script), len(lines))
 	}
-	p := &player{url: startDev(t).url, vars: map[string]string{"root": "root"}}
+	p := newPlayer(startDev(t).url)
 	var found []string
 	for i, r := range script {
 		var want reply

@@ -98,6 +98,11 @@ type player struct {
 	vars map[string]string
 }
 
+// newPlayer plays scripts on the server at an address.
+func newPlayer(url string) *player {
+	return &player{url: url, vars: map[string]string{"root": "root", "server": url}}
+}
+
 func (p *player) fill(s string) string {
 	for _, name := range slices.Sorted(maps.Keys(p.vars)) {
 		s = strings.ReplaceAll(s, "{{"+name+"}}", p.vars[name])
@@ -172,6 +177,7 @@ var chance = map[string]bool{
 	"server_time_utc": true, "plaintext_key": true, "barcode": true, "url": true, "code": true, "hash": true,
 	"running_plugin_version": true, "running_sha256": true, "key": true, "canonical_id": true, "last_update_time": true,
 	"root_token": true, "migration_id": true, "keys_shares": true, "certificate": true, "serial_number": true,
+	"client_id": true, "client_secret": true, "access_token": true, "id_token": true, "sub": true,
 	"otp_length": true, "time": true, "timestamp": true, "timestamp_installed": true, "lease_id": true, "wrapped_token": true, "bound_key": true, "mount_accessor": true,
 }
 

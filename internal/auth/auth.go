@@ -68,6 +68,7 @@ type Info struct {
 	Policies    []string // the token's own
 	Identity    *entity.Identity
 	EntityID    string            // also where that entity is gone
+	Alone       bool              // its entity's policies do not count
 	Origin      string            // the auth mount (UUID) it comes from; "": none
 	Role        string            // the token role it was made by; "": none
 	Private     map[string]string // what that mount's method keeps with the token; never shown
@@ -115,7 +116,8 @@ type NewToken struct {
 	Groups      []string          // what the method says they are in; external groups with such an alias take them in
 	Role        string            // the token role it is made by
 	Private     map[string]string // what the method wants to find again in Info when the token is to be renewed
-	EntityID    string            // of a child that is somebody else; "": the parent's, where it is no orphan
+	EntityID    string            // of a child that is somebody else, or of who it is about; "": the parent's, where it is no orphan
+	Alone       bool              // its entity's policies do not count: it can do what its own allow and no more
 	Patron      *Patron           // the token of a namespace above that makes it, in Parent's stead
 }
 
@@ -142,7 +144,12 @@ func (i *Info) Refused() bool {
 
 // All are the names of the token's policies and those of its entity and groups,
 // sorted.
-func (i *Info) All() []string { return joined(i.Policies, i.Identity) }
+func (i *Info) All() []string {
+	if i.Alone {
+		return slices.Clone(i.Policies)
+	}
+	return joined(i.Policies, i.Identity)
+}
 
 // joined are a token's policies with those of an identity. Root stays a matter of
 // tokens: an entity cannot give it.

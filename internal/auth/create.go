@@ -190,7 +190,7 @@ func (n *NewToken) record() *record {
 	r := &record{
 		Meta: n.Meta, Display: n.Display, Path: n.Path, Instance: n.Instance, NumUses: n.NumUses,
 		Renewable: n.Renewable == nil || *n.Renewable, ExplicitMax: n.ExplicitMax, Period: n.Period, MaxTTL: n.MaxTTL, CIDRs: n.CIDRs, Origin: n.Origin,
-		Private: n.Private, Role: n.Role, Patron: n.Patron,
+		Private: n.Private, Role: n.Role, Patron: n.Patron, Alone: n.Alone,
 	}
 	if r.Display == "" {
 		r.Display = "token"
@@ -216,13 +216,13 @@ func (t *Tokens) place(ctx context.Context, r barrier.Reader, rec *record, n New
 		if !n.NoParent && len(rec.CIDRs) == 0 { // what binds the parent binds its children
 			rec.CIDRs = parent.CIDRs
 		}
-		if n.EntityID != "" {
-			rec.EntityID = n.EntityID
-		}
 		if rec.Depth > MaxDepth {
 			return nil, fault.New(fault.Invalid, "this token would be generation %d of its tree; the limit is %d", rec.Depth, MaxDepth).
 				WithHint("create an orphan token, or use a token nearer the root of the tree")
 		}
+	}
+	if n.EntityID != "" {
+		rec.EntityID = n.EntityID
 	}
 	policies, err := grantedPolicies(parent, n)
 	if err != nil {

@@ -124,6 +124,7 @@ type record struct {
 	CIDRs       []string          `json:"cidrs,omitempty"`
 	Origin      string            `json:"origin,omitempty"`
 	EntityID    string            `json:"entity_id,omitempty"`
+	Alone       bool              `json:"alone,omitempty"` // its entity's policies do not count
 	Private     map[string]string `json:"private,omitempty"`
 	Role        string            `json:"role,omitempty"`
 	Type        string            `json:"type,omitempty"`  // typeBatch; else it is kept
@@ -319,8 +320,12 @@ func (t *Tokens) takeUse(ctx context.Context, key string) (*record, error) {
 }
 
 func (r *record) subject(who *entity.Identity) *Subject {
+	policies := r.Policies
+	if !r.Alone {
+		policies = joined(policies, who)
+	}
 	return &Subject{
-		Accessor: r.Accessor, Owner: r.Accessor, Display: r.Display, Policies: joined(r.Policies, who), Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
+		Accessor: r.Accessor, Owner: r.Accessor, Display: r.Display, Policies: policies, Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
 	}
 }
@@ -380,7 +385,7 @@ func (r *record) info(now time.Time) *Info {
 		Accessor: r.Accessor, Policies: slices.Clone(r.Policies), Meta: maps.Clone(r.Meta), Display: r.Display, Path: r.Path, Instance: r.Instance,
 		Type: typeService, NumUses: r.NumUses, Orphan: r.Parent == "", Renewable: r.Renewable, Issued: r.Issued,
 		Expires: r.Expires, Renewed: r.Renewed, CreationTTL: r.CreationTTL, ExplicitMax: r.ExplicitMax, Period: r.Period, CIDRs: r.CIDRs, EntityID: r.EntityID,
-		Origin: r.Origin, Role: r.Role, Private: maps.Clone(r.Private),
+		Alone: r.Alone, Origin: r.Origin, Role: r.Role, Private: maps.Clone(r.Private),
 	}
 	if r.Spent {
 		i.NumUses = -1

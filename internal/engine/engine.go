@@ -28,6 +28,7 @@ type Request struct {
 	Query   map[string][]string
 	Subject *auth.Subject       // nil only on unauthenticated paths
 	Token   string              // the clear token: for fixed engines only (sys, token, api)
+	Basic   *Basic              // of a Basic authorization: for fixed engines only; nil: there was none
 	Remote  string              // peer address without port, or "unix"
 	Peer    []*x509.Certificate // what the connection has shown, the holder's first: its key was proved, nothing else
 	Now     time.Time           // the store's clock
@@ -35,6 +36,9 @@ type Request struct {
 	WrapTTL time.Duration       // how long the answer will be wrapped; 0: not at all
 	Rights  policy.Set          // what the caller may do, by paths as they are here
 }
+
+// Basic is the name and the secret of an HTTP Basic authorization.
+type Basic struct{ Name, Secret string }
 
 // Response is an engine's answer. nil means "nothing there" for reads and lists
 // (404) and "done" for writes (204).

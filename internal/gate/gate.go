@@ -80,6 +80,7 @@ type Request struct {
 	Data    map[string]json.RawMessage // the body's fields; of reads, the query
 	Query   map[string][]string
 	Token   string
+	Basic   *engine.Basic       // nil: the request brings none
 	WrapTTL time.Duration       // 0: the answer is not wrapped
 	Remote  string              // peer address without port, or "unix"
 	Peer    []*x509.Certificate // what the connection has shown, unverified
@@ -284,7 +285,7 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	req := &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
-		Subject: w.subject, Token: w.tokenForEngine(), Remote: w.Remote, Peer: w.Peer, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
+		Subject: w.subject, Token: w.tokenForEngine(), Basic: w.basicForEngine(), Remote: w.Remote, Peer: w.Peer, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
 	}
 	if w.op == engine.Help {
 		w.answer, err = engine.Explain(w.slot, w.below)
@@ -304,6 +305,14 @@ func (w *walk) tokenForEngine() string {
 		return w.Token
 	}
 	return ""
+}
+
+// basicForEngine is like tokenForEngine.
+func (w *walk) basicForEngine() *engine.Basic {
+	if w.slot.Fixed {
+		return w.Basic
+	}
+	return nil
 }
 
 // lease makes the lease that the engine began an active one.

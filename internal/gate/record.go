@@ -95,6 +95,10 @@ func (g *Gate) conclude(ctx context.Context, w *walk, err error) error {
 		}
 	case err != nil:
 		rec.Answer, rec.Reason = "error", fault.KindOf(err).String()
+	case w.answer != nil && (w.answer.Status == 401 || w.answer.Status == 403): // an engine's own form of a refusal
+		rec.Answer, rec.Reason = "deny", fault.Denied.String()
+	case w.answer != nil && w.answer.Status == 400:
+		rec.Answer, rec.Reason = "error", fault.Invalid.String()
 	}
 	if rec, err = g.complete(w, rec); err != nil {
 		return err
@@ -173,6 +177,9 @@ func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
 		if w.subject.Identity != nil {
 			b = engine.AppendText(append(b, `,"entity":`...), w.subject.Identity.Entity.ID)
 		}
+	}
+	if w.Basic != nil && w.slot != nil && w.slot.Fixed {
+		b = engine.AppendText(append(b, `,"client":`...), w.Basic.Name)
 	}
 	if w.WrapTTL > 0 {
 		b = strconv.AppendInt(append(b, `,"wrap_ttl":`...), int64(w.WrapTTL/time.Second), 10)

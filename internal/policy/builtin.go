@@ -24,6 +24,9 @@ path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
 path "identity/entity/id/{{identity.entity.id}}"     { capabilities = ["read"] }
 path "identity/entity/name/{{identity.entity.name}}" { capabilities = ["read"] }
 
+# Log in to the clients of OpenID Connect providers that one is assigned to.
+path "identity/oidc/provider/+/authorize" { capabilities = ["read", "update"] }
+
 # Leases: whoever knows the whole id may look at it and renew it.
 path "sys/renew"                    { capabilities = ["update"] }
 path "sys/leases/renew"             { capabilities = ["update"] }

@@ -5,6 +5,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -52,6 +53,9 @@ type Config struct {
 	// LeaseTTL is how long tokens and leases live where nothing says otherwise.
 	LeaseTTL     LeaseTTL          `yaml:"leaseTTL"`
 	ForwardedFor wire.ForwardedFor `yaml:"forwardedFor"`
+	// Address is scheme and host others reach this server under (of all servers of a
+	// database, where there are several): https://keep.example.com:8200. Default: Listen.
+	Address string `yaml:"address"`
 	// PidFile gets the number of the process.
 	PidFile string `yaml:"pidFile"`
 	// InMemory keeps nothing after the end (storage "inmem").
@@ -126,6 +130,9 @@ type Log struct {
 
 // trustDomain follows the SPIFFE ID specification, section 2.1.
 var trustDomain = regexp.MustCompile(`^[a-z0-9._-]+$`) // at most 255 bytes: counting in a pattern makes it large
+
+// plainAddress is scheme and host alone.
+var plainAddress = regexp.MustCompile(`^https?://[A-Za-z0-9.-]+(:[0-9]+)?$|^https?://\[[0-9a-fA-F:]+\](:[0-9]+)?$`)
 
 // maxConfig bounds the configuration file in bytes.
 const maxConfig = 1 << 20
@@ -213,6 +220,8 @@ func (c Config) check() error {
 		return fault.New(fault.Invalid, "tls.requireClientCert needs tls.clientCA")
 	case c.LeaseTTL.Max > 0 && c.LeaseTTL.Default > c.LeaseTTL.Max:
 		return fault.New(fault.Invalid, "leaseTTL.default is longer than leaseTTL.max")
+	case c.Address != "" && !plainAddress.MatchString(c.Address):
+		return fault.New(fault.Invalid, "address must be scheme and host alone, like https://keep.example.com:8200")
 	case c.TrustDomain != "" && (len(c.TrustDomain) > 255 || !trustDomain.MatchString(c.TrustDomain)):
 		return fault.New(fault.Invalid, "trustDomain must be lower-case letters, digits, dots, dashes and underscores, like example.org")
 	case c.IdentityTTL != 0 && c.ttl() < minTTL:
@@ -241,23 +250,14 @@ func (c Config) withDefaults() Config {
 	if err != nil || host == "" {
 		host = "goldkeep"
 	}
-	def := func(v *string, to string) {
-		if *v == "" {
-			*v = to
-		}
-	}
-	def(&c.Listen, "127.0.0.1:8200")
-	def(&c.Data, defaultData())
-	def(&c.Database, os.Getenv("GOLDKEEP_DATABASE_URL"))
-	def(&c.TrustDomain, "goldkeep.local")
-	def(&c.Node, host)
-	def(&c.Audit.File, filepath.Join(c.Data, "audit.log"))
-	if c.Audit.MinFree == 0 {
-		c.Audit.MinFree = 64 << 20
-	}
-	if c.Audit.HeadRoom == 0 {
-		c.Audit.HeadRoom = 2 * c.Audit.MinFree
-	}
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8200")
+	c.Data = cmp.Or(c.Data, defaultData())
+	c.Database = cmp.Or(c.Database, os.Getenv("GOLDKEEP_DATABASE_URL"))
+	c.TrustDomain = cmp.Or(c.TrustDomain, "goldkeep.local")
+	c.Node = cmp.Or(c.Node, host)
+	c.Audit.File = cmp.Or(c.Audit.File, filepath.Join(c.Data, "audit.log"))
+	c.Audit.MinFree = cmp.Or(c.Audit.MinFree, 64<<20)
+	c.Audit.HeadRoom = cmp.Or(c.Audit.HeadRoom, 2*c.Audit.MinFree)
 	if len(c.TLS.Hosts) == 0 {
 		c.TLS.Hosts = []string{"localhost", "127.0.0.1", "::1", host}
 	}

@@ -6,6 +6,7 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/config"
@@ -40,7 +41,7 @@ func parseReference(path string, text []byte) (Config, error) {
 		return Config{}, named(path, err)
 	}
 	c := Config{
-		PidFile: f.PidFile, Ignored: f.Ignored,
+		PidFile: f.PidFile, Address: strings.TrimSuffix(f.APIAddr, "/"), Ignored: f.Ignored,
 		LeaseTTL: LeaseTTL{Default: manifest.Duration(f.DefaultLeaseTTL), Max: manifest.Duration(f.MaxLeaseTTL)},
 	}
 	c.Audit.AllowAPI = f.AllowAPIAudit
@@ -95,20 +96,11 @@ func (c *Config) takeStorage(f *config.File) error {
 		return fault.New(fault.Invalid, "line %d: storage %q is not offered", f.Storage.Line, f.Storage.Type).WithHint("offered are inmem, file (SQLite in that folder) and postgresql")
 	}
 	for name := range o {
-		if !contains(known, name) {
+		if !slices.Contains(known, name) {
 			return fault.New(fault.Invalid, "line %d: storage %q has no setting %q", f.Storage.Line, f.Storage.Type, name)
 		}
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, have := range list {
-		if have == s {
-			return true
-		}
-	}
-	return false
 }
 
 // takeSeals maps the seal: none or "shamir" are key shares, "static" is a key file.
@@ -150,9 +142,7 @@ func (c *Config) takeLog(f *config.File) error {
 	default:
 		c.Log.Level = level
 	}
-	switch f.LogFormat {
-	case "standard":
-	default:
+	if f.LogFormat != "standard" {
 		c.Log.Format = f.LogFormat
 	}
 	return nil

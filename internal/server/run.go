@@ -30,6 +30,14 @@ const grace = 10 * time.Second
 // Addr is where the server listens.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
+// address is how others are told to reach it.
+func (s *Server) address() string {
+	if s.config.Address != "" {
+		return s.config.Address
+	}
+	return s.URL()
+}
+
 // URL is how clients reach it.
 func (s *Server) URL() string {
 	if s.config.TLS.Off {

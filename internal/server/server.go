@@ -36,6 +36,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
+	"github.com/goldkeep/goldkeep/internal/engine/oidc"
 	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
@@ -210,7 +211,9 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	}, s.store.Exclusive())
 	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
 	s.mounts.System = engine.Lifetimes{Default: time.Duration(s.config.LeaseTTL.Default), Max: time.Duration(s.config.LeaseTTL.Max)}
-	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Space: space.Sub("identity-oidc")}))
+	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Parts: []people.Part{
+		oidc.New(oidc.Options{Entities: s.entities, Tokens: s.tokens, Address: s.address, Space: space.Sub("identity-oidc")}),
+	}}))
 	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
 		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),

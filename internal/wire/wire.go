@@ -91,6 +91,9 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		return nil, err
 	}
 	req := &gate.Request{Path: path, Token: token(r), Remote: remote(r)}
+	if name, secret, ok := r.BasicAuth(); ok {
+		req.Basic = &engine.Basic{Name: name, Secret: secret}
+	}
 	if r.TLS != nil {
 		req.Peer = r.TLS.PeerCertificates
 	}

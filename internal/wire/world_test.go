@@ -31,6 +31,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
+	"github.com/goldkeep/goldkeep/internal/engine/oidc"
 	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
@@ -165,7 +166,9 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
 	}))
-	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Space: space.Sub("identity-oidc")}))
+	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Parts: []identity.Part{
+		oidc.New(oidc.Options{Entities: entities, Tokens: tokens, Space: space.Sub("identity-oidc")}),
+	}}))
 	keys := seal.New(seal.Options{
 		Barrier: w.b, Keys: w.b, Tokens: tokens, LegacyRekey: w.legacy, LegacyRoot: w.legacy, Space: space.Sub("sys"),
 		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",

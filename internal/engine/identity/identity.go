@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package identity serves identity/: who is behind the tokens. Entities, their
-// aliases at auth mounts, groups, what leads from one to the other, and signed
-// identity tokens (OpenID Connect) for others to check.
+// aliases at auth mounts, groups, and what leads from one to the other. Other
+// variants serve parts of it (see Part).
 package identity
 
 import (
@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -45,55 +44,55 @@ type Mounts interface {
 	List(ctx context.Context) ([]engine.Mount, error)
 }
 
-// Options are the parts the engine is made of. All are needed.
+// Part serves some of the paths of identity/: the routes it names, and the special
+// treatment they need.
+type Part interface {
+	Special() engine.Special
+	// Exists says whether a write to one of its paths would be an update.
+	Exists(ctx context.Context, path string) (bool, error)
+}
+
+// Options are the parts the engine is made of. All are needed but Parts.
 type Options struct {
 	Entities Entities
 	Groups   Groups
 	Mounts   Mounts
-	Space    barrier.Space // of its own: what signs identity tokens
+	Parts    []Part // engine/oidc, ...
 }
 
 // Engine serves "identity/".
 type Engine struct {
-	o      Options
-	routes *engine.Router
+	o       Options
+	special engine.Special
+	routes  *engine.Router
 }
 
 // New makes the engine.
 func New(o Options) *Engine {
 	e := &Engine{o: o}
-	e.routes = engine.Routes(slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.keyRoutes(), e.tokenRoleRoutes(), e.tokenRoutes()))
+	e.special = engine.Special{Pure: []string{"entity*", "group*"}, Routes: slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes())}
+	for _, part := range o.Parts {
+		more := part.Special()
+		e.special.Open = append(e.special.Open, more.Open...)
+		e.special.Pure = append(e.special.Pure, more.Pure...)
+		e.special.Sudo = append(e.special.Sudo, more.Sudo...)
+		e.special.Routes = append(e.special.Routes, more.Routes...)
+	}
+	e.routes = engine.Routes(e.special.Routes)
 	return e
 }
 
 // Special implements engine.Engine.
-func (e *Engine) Special() engine.Special {
-	return engine.Special{
-		Routes: e.routes.All(),
-		Open:   []string{"oidc/.well-known/*"},
-		Pure:   []string{"entity*", "group*", "oidc/.well-known/*", "oidc/config", "oidc/key*", "oidc/role*"},
-	}
-}
+func (e *Engine) Special() engine.Special { return e.special }
 
-// Exists implements engine.Engine: only what signs identity tokens is made and then
-// changed, all else is an update.
+// Exists implements engine.Engine: every write to people and groups is an update.
 func (e *Engine) Exists(ctx context.Context, path string) (bool, error) {
-	at := ""
-	if name, ok := strings.CutPrefix(path, "oidc/key/"); ok && !strings.Contains(name, "/") {
-		at = keyPath(name)
-	} else if name, ok := strings.CutPrefix(path, "oidc/role/"); ok {
-		at = oidcRolePath(name)
+	for _, part := range e.o.Parts {
+		if there, err := part.Exists(ctx, path); err != nil || !there {
+			return false, err
+		}
 	}
-	if at == "" {
-		return true, nil
-	}
-	there := false
-	err := e.o.Space.View(ctx, func(r barrier.Reader) error {
-		found, err := r.Get(ctx, at)
-		there = found != nil
-		return err
-	})
-	return there, err
+	return true, nil
 }
 
 // Handle implements engine.Engine.

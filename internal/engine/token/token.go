@@ -438,7 +438,7 @@ func show(i *auth.Info, token string) *engine.Response {
 		Orphan: i.Orphan, Path: i.Path, Period: seconds(i.Period), Policies: i.Policies, Renewable: i.Renewable,
 		TTL: seconds(i.TTL), Type: i.Type, CIDRs: i.CIDRs, EntityID: i.EntityID, Role: i.Role,
 	}
-	if i.Identity != nil {
+	if i.Identity != nil && !i.Alone {
 		l.FromEntity = i.Identity.Policies
 	}
 	if !i.Expires.IsZero() {

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package identity
+package oidc
 
 import (
 	"testing"

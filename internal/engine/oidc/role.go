@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package identity
+package oidc
 
 import (
 	"context"
@@ -112,9 +112,12 @@ func (r *tokenRole) take(f *engine.Fields) error {
 	return err
 }
 
+// claimSet is what is said of somebody, as JSON by name.
+type claimSet map[string]json.RawMessage
+
 // claims are what a template says of somebody.
-func claims(template string, who *entity.Identity, now time.Time) (map[string]json.RawMessage, error) {
-	out := map[string]json.RawMessage{}
+func claims(template string, who *entity.Identity, now time.Time) (claimSet, error) {
+	out := claimSet{}
 	if strings.TrimSpace(template) == "" {
 		return out, nil
 	}
@@ -127,7 +130,7 @@ func claims(template string, who *entity.Identity, now time.Time) (map[string]js
 		}
 		name, tail, closed := strings.Cut(after, "}}")
 		if !closed {
-			return nil, fault.New(fault.Invalid, "error parsing template: a value must end in \"}}\"")
+			return nil, fault.New(fault.Invalid, "error parsing template: unbalanced templating characters").WithHint("a value begins with \"{{\" and ends with \"}}\"")
 		}
 		value, err := claim(strings.TrimSpace(name), who, now)
 		if err != nil {

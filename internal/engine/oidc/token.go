@@ -1,14 +1,13 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package identity
+package oidc
 
 import (
 	"context"
 	"encoding/json"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -45,7 +44,22 @@ func (e *Engine) config(ctx context.Context) (issuerConfig, error) {
 }
 
 // effective is the issuer as tokens name it.
-func (c issuerConfig) effective() string { return c.Issuer + "/v1/identity/oidc" }
+func (e *Engine) effective(c issuerConfig) string {
+	if c.Issuer == "" {
+		c.Issuer = e.o.Address()
+	}
+	return c.Issuer + "/v1/identity/oidc"
+}
+
+// plainIssuer reports whether an issuer is empty, or a scheme and a host.
+func plainIssuer(issuer string) bool {
+	u, err := url.Parse(issuer)
+	return issuer == "" || err == nil && *u == url.URL{Scheme: u.Scheme, Host: u.Host} && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+func errIssuer() error {
+	return fault.New(fault.Invalid, "invalid issuer, which must include only a scheme, host, and optional port (e.g. https://example.com:8200)")
+}
 
 func (e *Engine) readConfig(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	c, err := e.config(ctx)
@@ -65,8 +79,8 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 	if f.Err() != nil || !f.Has("issuer") {
 		return nil, f.Err()
 	}
-	if u, err := url.Parse(c.Issuer); c.Issuer != "" && (err != nil || *u != url.URL{Scheme: u.Scheme, Host: u.Host} || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fault.New(fault.Invalid, "invalid issuer, which must include only a scheme, host, and optional port (e.g. https://example.com:8200)")
+	if !plainIssuer(c.Issuer) {
+		return nil, errIssuer()
 	}
 	err := e.o.Space.Update(ctx, func(w barrier.Writer) error {
 		return w.Put(ctx, barrier.Entry{Path: configPath, Value: engine.Stored(c)})
@@ -97,34 +111,43 @@ func (e *Engine) sign(ctx context.Context, req *engine.Request, v engine.Vars) (
 	case req.Subject.Identity == nil:
 		return nil, fault.New(fault.Invalid, "no entity associated with the request's token").WithHint("log in by an auth method")
 	}
-	overdue := func(k *signingKey) bool { return !req.Now.Before(k.Due) }
-	if overdue(k) {
-		if k, err = e.turn(ctx, k, req.Now, overdue); err != nil {
-			return nil, err
-		}
+	if k, err = e.turnDue(ctx, k, req.Now); err != nil {
+		return nil, err
 	}
 	ttl := min(r.TTL, k.Verify)
 	body, err := e.body(ctx, req, r, ttl)
 	if err != nil {
 		return nil, err
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.Algorithm), Key: k.Current}, nil)
+	token, err := signed(k, body)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "sign identity token: %w", err)
-	}
-	signed, err := signer.Sign(body)
-	if err != nil {
-		return nil, fault.New(fault.Internal, "sign identity token: %w", err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		return nil, fault.New(fault.Internal, "sign identity token: %w", err)
+		return nil, err
 	}
 	return &engine.Response{Data: map[string]any{"token": token, "client_id": r.Client, "ttl": int64(ttl / time.Second)}}, nil
 }
 
+// signed is a token with these claims, signed by a key.
+func signed(k *signingKey, body claimSet) (token string, err error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return "", fault.New(fault.Internal, "sign identity token: %w", err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.Algorithm), Key: k.Current}, nil)
+	if err != nil {
+		return "", fault.New(fault.Internal, "sign identity token: %w", err)
+	}
+	made, err := signer.Sign(text)
+	if err == nil {
+		token, err = made.CompactSerialize()
+	}
+	if err != nil {
+		return "", fault.New(fault.Internal, "sign identity token: %w", err)
+	}
+	return token, nil
+}
+
 // body is what is signed.
-func (e *Engine) body(ctx context.Context, req *engine.Request, r *tokenRole, ttl time.Duration) ([]byte, error) {
+func (e *Engine) body(ctx context.Context, req *engine.Request, r *tokenRole, ttl time.Duration) (claimSet, error) {
 	c, err := e.config(ctx)
 	if err != nil {
 		return nil, err
@@ -134,14 +157,14 @@ func (e *Engine) body(ctx context.Context, req *engine.Request, r *tokenRole, tt
 		return nil, err
 	}
 	for name, value := range map[string]any{
-		"iss": c.effective(), "sub": req.Subject.Identity.Entity.ID, "aud": r.Client, "namespace": "root",
+		"iss": e.effective(c), "sub": req.Subject.Identity.Entity.ID, "aud": r.Client, "namespace": "root",
 		"iat": req.Now.Unix(), "exp": req.Now.Add(ttl).Unix(),
 	} {
 		if all[name], err = json.Marshal(value); err != nil {
 			return nil, err
 		}
 	}
-	return json.Marshal(all)
+	return all, nil
 }
 
 // maxToken bounds a token that is looked at, in bytes.
@@ -201,7 +224,7 @@ func (e *Engine) wrong(ctx context.Context, req *engine.Request, token, client s
 	switch {
 	case err != nil:
 		return "", err
-	case said.Issuer != c.effective():
+	case said.Issuer != e.effective(c):
 		return "the token is of another issuer", nil
 	case req.Now.Unix() >= said.Expires:
 		return "the token has expired", nil
@@ -221,11 +244,11 @@ func (e *Engine) discovery(ctx context.Context, _ *engine.Request, _ engine.Vars
 	if err != nil {
 		return nil, err
 	}
-	return raw(map[string]any{
-		"issuer": c.effective(), "jwks_uri": strings.TrimSuffix(c.effective(), "/") + "/.well-known/keys",
+	return cached(map[string]any{
+		"issuer": e.effective(c), "jwks_uri": e.effective(c) + "/.well-known/keys",
 		"id_token_signing_alg_values_supported": algorithms, "response_types_supported": []string{"id_token"},
 		"subject_types_supported": []string{"public"},
-	})
+	}, "max-age=3600")
 }
 
 func (e *Engine) jwks(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -233,10 +256,11 @@ func (e *Engine) jwks(ctx context.Context, req *engine.Request, _ engine.Vars) (
 	if err != nil {
 		return nil, err
 	}
-	return raw(set)
+	return cached(set, "max-age=60")
 }
 
-func raw(data any) (*engine.Response, error) {
+// cached answers a document itself, with how long others may keep it.
+func cached(data any, control string) (*engine.Response, error) {
 	text, err := json.Marshal(data)
-	return &engine.Response{Raw: text, Header: map[string]string{"Content-Type": "application/json", "Cache-Control": "max-age=60"}}, err
+	return &engine.Response{Raw: text, Header: map[string]string{"Content-Type": "application/json", "Cache-Control": control}}, err
 }

@@ -1,7 +1,7 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package identity
+package oidc
 
 import (
 	"context"
@@ -57,16 +57,17 @@ func keyPath(name string) string { return "key/" + hex.EncodeToString([]byte(nam
 
 func (e *Engine) keyRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "oidc/key", Help: "The keys that sign identity tokens.", Ops: engine.Ops{List: e.names("key")}},
+		{Path: "oidc/key", Help: "The keys that sign identity tokens.", Ops: engine.Ops{List: e.names("key", defaultKey)}},
 		{Path: "oidc/key/{name}", Help: "A key that signs identity tokens.", Takes: "algorithm allowed_client_ids:list rotation_period:duration verification_ttl:duration", Ops: engine.Ops{Read: e.readKey, Write: e.putKey, Delete: e.deleteKey}},
 		{Path: "oidc/key/{name}/rotate", Help: "Let the next key sign from now on.", Takes: "verification_ttl:duration", Ops: engine.Ops{Write: e.rotateKey}},
 	}
 }
 
-// names lists what is kept below a folder by its hex name.
-func (e *Engine) names(folder string) engine.Handler {
+// names lists what is kept below a folder by its hex name, and what is always there.
+func (e *Engine) names(folder string, always ...string) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 		names, err := e.kept(ctx, folder)
+		names = unique(append(names, always...))
 		if err != nil || len(names) == 0 {
 			return nil, err
 		}
@@ -116,6 +117,10 @@ func generate(algorithm string) (key jose.JSONWebKey, err error) {
 
 func (e *Engine) readKey(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	k, err := engine.Look[signingKey](ctx, e.o.Space, keyPath(v["name"]))
+	if err == nil && k == nil && v["name"] == defaultKey {
+		k = newKey(defaultKey)
+		k.Algorithm = algorithms[0]
+	}
 	if err != nil || k == nil {
 		return nil, err
 	}
@@ -155,7 +160,7 @@ func (e *Engine) putKey(ctx context.Context, req *engine.Request, v engine.Vars)
 			return err
 		}
 		if k == nil {
-			k = &signingKey{Name: v["name"], Rotation: defaultRotation, Verify: defaultVerify}
+			k = newKey(v["name"])
 		}
 		if err := k.take(f); err != nil {
 			return err
@@ -169,6 +174,29 @@ func (e *Engine) putKey(ctx context.Context, req *engine.Request, v engine.Vars)
 		}
 		return w.Put(ctx, barrier.Entry{Path: keyPath(k.Name), Value: engine.Stored(k)})
 	})
+}
+
+// newKey is a named key that signs nothing yet.
+func newKey(name string) *signingKey {
+	k := &signingKey{Name: name, Rotation: defaultRotation, Verify: defaultVerify}
+	if name == defaultKey {
+		k.Clients = []string{"*"}
+	}
+	return k
+}
+
+// needKey makes the default key where it is asked for ("": it is) and was not needed
+// yet.
+func (e *Engine) needKey(ctx context.Context, name string, now time.Time) error {
+	if name != "" && name != defaultKey {
+		return nil
+	}
+	k, err := engine.Look[signingKey](ctx, e.o.Space, keyPath(defaultKey))
+	if err != nil || k != nil {
+		return err
+	}
+	_, err = e.putKey(ctx, &engine.Request{Now: now}, engine.Vars{"name": defaultKey})
+	return err
 }
 
 // take changes a key where the request says something.
@@ -253,25 +281,38 @@ func (e *Engine) turn(ctx context.Context, k *signingKey, now time.Time, due fun
 	return k, err
 }
 
+// turnDue rotates a key whose time has come.
+func (e *Engine) turnDue(ctx context.Context, k *signingKey, now time.Time) (*signingKey, error) {
+	overdue := func(k *signingKey) bool { return !now.Before(k.Due) }
+	if !overdue(k) {
+		return k, nil
+	}
+	return e.turn(ctx, k, now, overdue)
+}
+
+// deleteKey refuses what a role or a client still names.
 func (e *Engine) deleteKey(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-	roles, err := e.kept(ctx, "role")
-	if err != nil {
-		return nil, err
+	name := v["name"]
+	if name == defaultKey {
+		return nil, fault.New(fault.Invalid, "deletion of key %q not allowed", name)
 	}
-	var users []string
-	for _, name := range roles {
-		r, err := engine.Look[tokenRole](ctx, e.o.Space, oidcRolePath(name))
+	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error {
+		roles, err := using(ctx, w, "role", func(r *tokenRole) bool { return r.Key == name })
+		if err == nil && len(roles) > 0 {
+			err = fault.New(fault.Invalid, "unable to delete key %q because it is currently referenced by these roles: %s", name, strings.Join(roles, ", "))
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if r != nil && r.Key == v["name"] {
-			users = append(users, name)
+		clients, err := using(ctx, w, "client", func(c *client) bool { return c.Key == name })
+		if err == nil && len(clients) > 0 {
+			err = fault.New(fault.Invalid, "unable to delete key %q because it is currently referenced by these clients: %s", name, strings.Join(clients, ", "))
 		}
-	}
-	if len(users) > 0 {
-		return nil, fault.New(fault.Invalid, "unable to delete key %q because it is currently referenced by these roles: %s", v["name"], strings.Join(users, ", "))
-	}
-	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, keyPath(v["name"])) })
+		if err != nil {
+			return err
+		}
+		return w.Delete(ctx, keyPath(name))
+	})
 }
 
 // public are the keys tokens may be checked with now.
