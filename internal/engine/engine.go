@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
@@ -64,6 +65,29 @@ type Secret struct {
 	LeaseID   string
 	TTL       time.Duration
 	Renewable bool
+}
+
+// statusError is an error that is answered with another HTTP status than its
+// kind's.
+type statusError struct {
+	error
+	status int
+}
+
+// Unwrap returns the error itself.
+func (e statusError) Unwrap() error { return e.error }
+
+// WithStatus returns err with the HTTP status /v1 answers it with: for the few
+// errors that clients tell by a status their kind does not have.
+func WithStatus(err error, status int) error { return statusError{err, status} }
+
+// StatusOf is the status err was given by WithStatus, or 0.
+func StatusOf(err error) int {
+	var e statusError
+	if errors.As(err, &e) {
+		return e.status
+	}
+	return 0
 }
 
 // Engine serves the paths below one mount.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"unicode/utf8"
 
+	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -23,7 +24,7 @@ const (
 	maxFields = 10_000 // at the top level
 )
 
-var errPatchType = fault.New(fault.Invalid, "PATCH requires Content-Type of application/merge-patch+json")
+var errPatchType = engine.WithStatus(fault.New(fault.Invalid, "PATCH requires Content-Type of application/merge-patch+json"), http.StatusUnsupportedMediaType)
 
 // readFields reads a body's top-level fields. It is JSON whatever it is called,
 // but for a form that does not look like JSON. Values are kept as they came.

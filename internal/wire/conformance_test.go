@@ -280,6 +280,25 @@ path "secret/metadata/*" { capabilities = ["list"] }`, "")}
 }
 
 // TestConformKV holds what both versions of kv and cubbyholes do.
+// TestConformOthers: what foreign clients' own tests ask of the other engines.
+func TestConformOthers(t *testing.T) {
+	w := newWorld(t)
+	w.ok("POST", "sys/mounts/transit", w.root, `{"type":"transit"}`)
+	w.ok("POST", "transit/keys/rsa", w.root, `{"type":"rsa-2048"}`)
+	w.ok("POST", "transit/keys/k", w.root, `{"exportable":true,"allow_plaintext_backup":true}`)
+	backup := w.call(200, "GET", "transit/backup/k", w.root, "").Data["backup"].(string)
+	w.ok("POST", "identity/group", w.root, `{"name":"g","type":"external"}`)
+	conform(t, w, nil, []row{
+		{does: "GET transit/backup/rsa", status: 500, has: "plaintext backup is disallowed on the policy"},
+		{does: "POST transit/restore", body: `{"backup":"` + backup + `"}`, status: 500, has: `key \"k\" already exists`},
+		{does: "POST transit/restore", body: `{"backup":"` + backup + `","force":true}`, status: 204},
+		{does: "POST transit/sign/rsa", body: `{"input":"YQ==","salt_length":"-1"}`, status: 200},
+		{does: "POST transit/sign/rsa", body: `{"input":"YQ==","salt_length":0}`, status: 200},
+		{does: "POST transit/sign/rsa", body: `{"input":"YQ==","salt_length":"-2"}`, status: 400, has: "salt length is invalid"},
+		{does: "GET identity/group/name/g", status: 200, shape: "data.member_entity_ids:null data.member_group_ids:null data.policies:null data.type=external"},
+	})
+}
+
 func TestConformKV(t *testing.T) {
 	w := newWorld(t)
 	w.ok("POST", "sys/mounts/one", w.root, `{"type":"kv"}`)
@@ -306,6 +325,7 @@ func TestConformKV(t *testing.T) {
 		{does: "POST secret/data/a", body: `{"options":{}}`, status: 400, has: "no data provided"},
 		{does: "POST secret/data/a", body: `{"data":{"k":"v","deep":{"x":1,"y":{"z":2}}},"options":{"cas":0}}`, status: 200, shape: "data{created_time,custom_metadata,deletion_time,destroyed,version} data.version=1 data.created_time:time data.deletion_time= data.destroyed=false data.custom_metadata:null"},
 		{does: "POST secret/data/a", body: `{"data":{},"options":{"cas":0}}`, status: 400, has: "check-and-set parameter did not match the current version"},
+		{does: "POST secret/data/a", body: `{"data":{},"options":{"cas":-1}}`, status: 400, has: "check-and-set parameter did not match the current version"},
 		{does: "POST secret/data/a", body: `{"data":{"k":"w"},"options":{"cas":"1"}}`, status: 200, shape: "data.version=2"},
 		{does: "GET secret/data/a", status: 200, shape: "data{data,metadata} data.data.k=w data.metadata.version=2"},
 		{does: "GET secret/data/a?version=1", status: 200, shape: "data.data.k=v data.metadata.version=1"},

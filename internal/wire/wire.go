@@ -321,8 +321,8 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.o.Logger.Error("request failed", "error", err, "cause", errors.Unwrap(err))
 	}
 	status := statuses[kind]
-	if err == errPatchType {
-		status = http.StatusUnsupportedMediaType
+	if own := engine.StatusOf(err); own != 0 {
+		status = own
 	}
 	body, _ := json.Marshal(struct { // texts always marshal
 		Errors []string `json:"errors"`

@@ -101,8 +101,8 @@ func (e *Engine) lookupGroup(ctx context.Context, req *engine.Request, _ engine.
 	return e.showGroup(ctx, k)
 }
 
-// shownGroup is a group as it is answered. A group without member groups says
-// null, as clients compare it with what they sent.
+// shownGroup is a group as it is answered. A group without members or policies
+// says null there, as clients compare it with what they sent.
 type shownGroup struct {
 	Alias    any               `json:"alias"`
 	Created  time.Time         `json:"creation_time"`
@@ -119,6 +119,13 @@ type shownGroup struct {
 	Kind     string            `json:"type"`
 }
 
+func orNull(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
 func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response, error) {
 	g, err := e.o.Groups.Group(ctx, k)
 	if err != nil || g == nil {
@@ -129,8 +136,8 @@ func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response,
 		return nil, err
 	}
 	shown := shownGroup{
-		Alias: struct{}{}, Created: g.Created, ID: g.ID, Updated: g.Updated, Entities: orEmpty(g.Entities), Groups: g.Groups, Meta: g.Meta,
-		Index: 1, Name: g.Name, Space: "root", Parents: g.Parents, Policies: orEmpty(g.Policies), Kind: g.Kind,
+		Alias: struct{}{}, Created: g.Created, ID: g.ID, Updated: g.Updated, Entities: orNull(g.Entities), Groups: orNull(g.Groups), Meta: g.Meta,
+		Index: 1, Name: g.Name, Space: "root", Parents: g.Parents, Policies: orNull(g.Policies), Kind: g.Kind,
 	}
 	if g.Alias != nil {
 		shown.Alias = showAlias(g.Alias, g.ID, mounts)

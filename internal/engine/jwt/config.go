@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
@@ -157,7 +158,7 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.keysFor(ctx, "", req.Now); err != nil {
+	if _, err := p.keysFor(ctx, "", req.Now); err != nil && (c.DiscoveryURL == "" || !errors.Is(err, errNoKeys)) {
 		what := "error checking jwks URL"
 		if c.DiscoveryURL != "" {
 			what = "error checking oidc discovery URL"

@@ -290,6 +290,33 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// TestProviderWithoutKeysYet: it is taken, and logins begin with its first key.
+func TestProviderWithoutKeysYet(t *testing.T) {
+	w, p := newWorld(t), newProvider(t)
+	keys := p.keys
+	p.keys = nil
+	if resp := w.OK("config", m{"oidc_discovery_url": p.srv.URL, "oidc_discovery_ca_pem": p.caPEM}); resp != nil {
+		t.Errorf("configured with %v", resp)
+	}
+	w.OK("role/ci", m{"role_type": "jwt", "user_claim": "sub", "bound_subject": "alice"})
+	if status := w.Read("config")["status"]; status != "invalid" {
+		t.Errorf("the status is %v", status)
+	}
+	login := func() error {
+		claims := m{"iss": p.srv.URL, "sub": "alice", "iat": time.Now().Add(w.Later).Unix()}
+		_, err := w.Write("login", m{"role": "ci", "jwt": signed(t, jose.RS256, keys[0], claims)})
+		return err
+	}
+	if err := login(); err == nil {
+		t.Error("logged in by a key the provider does not have")
+	}
+	p.mu.Lock()
+	p.keys = keys
+	p.mu.Unlock()
+	w.Later = time.Minute
+	w.Must(login())
+}
+
 // TestKeysAreFetchedSparingly: a new key is found soon, and made-up key ids make
 // the server ask no more often.
 func TestKeysAreFetchedSparingly(t *testing.T) {

@@ -143,6 +143,10 @@ func outward(err error) error {
 	return fault.New(fault.Unavailable, "the provider's keys cannot be had now").WithHint("the warning in the answer of reading the mount's config says why")
 }
 
+// errNoKeys says that the provider answers well and has no keys: some make their
+// first one when they sign their first token.
+var errNoKeys = fault.New(fault.Unavailable, "the provider has no key that can be used")
+
 // keysFor are the keys that may have signed a token: those of its key id, or all
 // where it names none.
 func (p *provider) keysFor(ctx context.Context, id string, now time.Time) ([]jose.JSONWebKey, error) {
@@ -161,7 +165,7 @@ func (p *provider) keysFor(ctx context.Context, id string, now time.Time) ([]jos
 		err = errNoSuchKey
 	}
 	if err == nil {
-		err = fault.New(fault.Unavailable, "the provider has no key that can be used")
+		err = errNoKeys
 	}
 	return nil, err
 }
@@ -226,9 +230,6 @@ func (p *provider) fetch(ctx context.Context) (keys []jose.JSONWebKey, found *di
 		if key.UnmarshalJSON(raw) == nil && engine.Strong(key.Key) {
 			keys = append(keys, key) // others are for something else, such as encryption
 		}
-	}
-	if len(keys) == 0 {
-		return nil, nil, fault.New(fault.Unavailable, "the provider has no key that can be used")
 	}
 	return keys, found, nil
 }

@@ -68,16 +68,20 @@ func (e *Engine) putConfig(ctx context.Context, req *engine.Request, _ engine.Va
 			return nil, err
 		}
 	}
+	var warnings []string
 	if _, err := fetch.NewClient(c.CA); err != nil {
-		return nil, err
+		warnings = append(warnings, "nobody can log in: kubernetes_ca_cert holds no certificate (PEM)") // said, not refused: clients set it up in steps
+	}
+	if u, _ := url.Parse(c.base()); u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		warnings = append(warnings, "the API server is asked without TLS: anybody on the way can forge logins and read tokens")
 	}
 	err := e.Space.Update(ctx, func(w barrier.Writer) error {
 		return w.Put(ctx, barrier.Entry{Path: "config", Value: engine.Stored(c)})
 	})
-	if u, _ := url.Parse(c.base()); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		return &engine.Response{Warnings: []string{"the API server is asked without TLS: anybody on the way can forge logins and read tokens"}}, nil
+	if err != nil || len(warnings) == 0 {
+		return nil, err
 	}
-	return nil, err
+	return &engine.Response{Warnings: warnings}, nil
 }
 
 func isLoopback(host string) bool {

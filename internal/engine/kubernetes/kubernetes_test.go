@@ -274,8 +274,10 @@ func TestConfigAndRoles(t *testing.T) {
 	w := newWorld(t)
 	w.Refused(fault.Invalid, "config", m{}, "no host")
 	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "ftp://x"}, "https")
-	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "kubernetes_ca_cert": "none"}, "CA PEM")
 	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "pem_keys": "none"}, "PEM")
+	if resp := w.OK("config", m{"kubernetes_host": "x", "kubernetes_ca_cert": "none"}); resp == nil || !strings.Contains(strings.Join(resp.Warnings, ""), "nobody can log in") {
+		t.Errorf("an authority that is no certificate: %v", resp)
+	}
 	w.OK("config", m{"kubernetes_host": "10.0.0.1:6443", "kubernetes_ca_cert": w.caPEM, "token_reviewer_jwt": "planted"})
 	shown := w.Read("config")
 	if text, _ := json.Marshal(shown); strings.Contains(string(text), "planted") || shown["token_reviewer_jwt_set"] != true || shown["disable_iss_validation"] != true || shown["kubernetes_host"] != "10.0.0.1:6443" {
@@ -303,6 +305,15 @@ func TestConfigAndRoles(t *testing.T) {
 			t.Errorf("%s: %v", name, shown[name])
 		}
 	}
+}
+
+// TestUnreadableAuthority: it was taken, and lets nobody in.
+func TestUnreadableAuthority(t *testing.T) {
+	w := ready(t, m{})
+	login := m{"role": "shop", "jwt": w.token(w.key, nil)}
+	w.OK("login", login)
+	w.OK("config", m{"kubernetes_host": w.api.URL, "kubernetes_ca_cert": "none", "token_reviewer_jwt": "reviewer"})
+	w.Refused(fault.Invalid, "login", login, "CA PEM")
 }
 
 func TestKeysAndOldTokens(t *testing.T) {

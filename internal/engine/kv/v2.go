@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -200,7 +201,7 @@ func payload(req *engine.Request) (json.RawMessage, error) {
 // put adds a version, made by fn from the record as it is.
 func (e *v2) put(ctx context.Context, req *engine.Request, key string, fn func(barrier.Writer, *record) (json.RawMessage, error)) (*engine.Response, error) {
 	options := engine.Read(req).Object("options")
-	cas := options.Int("cas", -1)
+	cas := options.Int("cas", noCAS)
 	if options.Err() != nil {
 		return nil, options.Err()
 	}
@@ -231,10 +232,13 @@ func (e *v2) put(ctx context.Context, req *engine.Request, key string, fn func(b
 	return &engine.Response{Data: json.RawMessage(reply)}, nil
 }
 
+// noCAS says that the writer named no version.
+const noCAS = math.MinInt
+
 // checkCAS compares the version the writer believes to be the newest. 0 says
-// that there is none yet.
+// that there is none yet; a number below is never right.
 func checkCAS(cas int, rec *record, cfg config) error {
-	if cas < 0 {
+	if cas == noCAS {
 		if cfg.CASRequired || rec.CASRequired {
 			return fault.New(fault.Invalid, "check-and-set parameter required for this call")
 		}

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -114,6 +115,10 @@ type kept struct {
 	Key    *key `json:"key"`
 }
 
+// refused is a backup or restore that is not allowed: it has always been a 500,
+// and client libraries tell it by that.
+func refused(err error) error { return engine.WithStatus(err, http.StatusInternalServerError) }
+
 func (e *Engine) backup(ctx context.Context, _ *engine.Request, vars engine.Vars) (*engine.Response, error) {
 	k, err := e.find(ctx, vars["name"])
 	switch {
@@ -122,7 +127,7 @@ func (e *Engine) backup(ctx context.Context, _ *engine.Request, vars engine.Vars
 	case k == nil:
 		return nil, fault.New(fault.Invalid, "key %q not found", vars["name"])
 	case !k.Exportable || !k.PlainBackup:
-		return nil, fault.New(fault.Invalid, "plaintext backup is disallowed on the policy").WithHint("set exportable and allow_plaintext_backup with keys/%s/config", k.Name)
+		return nil, refused(fault.New(fault.Invalid, "plaintext backup is disallowed on the policy").WithHint("set exportable and allow_plaintext_backup with keys/%s/config", k.Name))
 	}
 	text, err := json.Marshal(kept{Format: 1, Key: k})
 	if err != nil {
@@ -159,7 +164,7 @@ func (e *Engine) restore(ctx context.Context, req *engine.Request, vars engine.V
 			return err
 		}
 		if there != nil && !force {
-			return fault.New(fault.Invalid, "key %q already exists", k.Name).WithHint("set force to replace it")
+			return refused(fault.New(fault.Invalid, "key %q already exists", k.Name).WithHint("set force to replace it"))
 		}
 		return k.save(ctx, w)
 	})

@@ -89,26 +89,23 @@ func readScheme(f *engine.Fields, name string) (scheme, error) {
 		return s, fault.New(fault.Invalid, "unsupported marshaling algorithm %q", s.encoding)
 	}
 	var err error
-	s.salt, err = saltLength(f.Text("salt_length"), s.hash)
+	s.salt, err = saltLength(f.Text("salt_length"))
 	return s, err
 }
 
-// saltLength reads the length of a PSS salt: "auto", "hash" or bytes.
-func saltLength(text string, hash crypto.Hash) (int, error) {
+// saltLength reads the length of a PSS salt: "auto", "hash" or bytes. The two
+// words have numbers as well, which older clients send.
+func saltLength(text string) (int, error) {
 	switch text {
-	case "", "auto":
+	case "", "auto", "0":
 		return rsa.PSSSaltLengthAuto, nil
-	case "hash":
+	case "hash", "-1":
 		return rsa.PSSSaltLengthEqualsHash, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > 512 {
+	if err != nil || n < 1 || n > 512 {
 		return 0, fault.New(fault.Invalid, "salt length is invalid: it must be auto, hash or a number of bytes")
 	}
-	if n == 0 {
-		return 0, fault.New(fault.Unsupported, "a PSS salt of no bytes is not offered")
-	}
-	_ = hash
 	return n, nil
 }
 

@@ -382,7 +382,7 @@ func TestSignaturesElsewhere(t *testing.T) {
 		t.Error("a JWS signature is not valid here")
 	}
 	r := pub("rsa").(*rsa.PublicKey)
-	for _, salt := range []string{"auto", "hash", "20"} {
+	for _, salt := range []string{"auto", "hash", "20", "0", "-1"} {
 		if err := rsa.VerifyPSS(r, 5, digest[:], signature("sign/rsa", m{"salt_length": salt}), nil); err != nil {
 			t.Errorf("PSS with salt %s: %v", salt, err)
 		}
