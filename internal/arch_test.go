@@ -25,7 +25,7 @@ var rooms = strings.Fields(`
 	courier image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
 	policy fetch entity auth engine gate
-	plan wire api agent term keeper sign cli server
+	plan listener wire api agent term keeper sign cli server
 `)
 
 // only lists rooms that may know less than the order allows.

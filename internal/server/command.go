@@ -120,7 +120,8 @@ func run(ctx context.Context, f settings, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log, err := c.Log.open(stderr)
+	c.File, c.Level = f.config, &slog.LevelVar{}
+	log, err := c.Log.open(stderr, c.Level)
 	if err != nil {
 		return err
 	}
@@ -163,12 +164,10 @@ func runOnce(ctx context.Context, c Config, log *slog.Logger) error {
 	return s.Run(ctx)
 }
 
-func (l Log) open(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if l.Level != "" {
-		if err := level.UnmarshalText([]byte(l.Level)); err != nil {
-			return nil, fault.New(fault.Invalid, "log.level must be debug, info, warn or error")
-		}
+// open makes the log. Its level stays changeable.
+func (l Log) open(w io.Writer, level *slog.LevelVar) (*slog.Logger, error) {
+	if err := l.set(level); err != nil {
+		return nil, err
 	}
 	switch l.Format {
 	case "", "text":
@@ -177,6 +176,17 @@ func (l Log) open(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
 	}
 	return nil, fault.New(fault.Invalid, "log.format must be text or json")
+}
+
+func (l Log) set(level *slog.LevelVar) error {
+	to := slog.LevelInfo
+	if l.Level != "" {
+		if err := to.UnmarshalText([]byte(l.Level)); err != nil {
+			return fault.New(fault.Invalid, "log.level must be debug, info, warn or error")
+		}
+	}
+	level.Set(to)
+	return nil
 }
 
 // runDev is dev mode.
@@ -191,7 +201,7 @@ func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := Config{Data: dir, Listen: first(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
-	log, err := c.Log.open(stderr)
+	log, err := c.Log.open(stderr, &slog.LevelVar{})
 	if err != nil {
 		return err
 	}

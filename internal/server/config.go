@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/audit"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/listener"
 	"github.com/goldkeep/goldkeep/internal/manifest"
 	"github.com/goldkeep/goldkeep/internal/wire"
 )
@@ -62,6 +64,10 @@ type Config struct {
 	InMemory bool `yaml:"-"`
 	// Ignored names settings of the reference's file that change nothing here.
 	Ignored []string `yaml:"-"`
+	// Level, where it is set, is the level of the log that is written to; File is the
+	// configuration file it is read from again at SIGHUP.
+	Level *slog.LevelVar `yaml:"-"`
+	File  string         `yaml:"-"`
 	// Legacy switches on paths of /v1 that need no token.
 	Legacy Legacy `yaml:"legacy"`
 }
@@ -80,22 +86,7 @@ type Legacy struct {
 }
 
 // TLS are the settings of the listener.
-type TLS struct {
-	// Cert and Key are PEM files; empty: made by the server's own CA, and renewed.
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-	// Hosts are the names in the certificate the server makes. Default: localhost,
-	// the loopback addresses and the host name.
-	Hosts []string `yaml:"hosts"`
-	// Off serves plain HTTP: everybody on the way can read every secret.
-	Off bool `yaml:"off"`
-	// MinVersion is tls12 (default) or tls13.
-	MinVersion string `yaml:"minVersion"`
-	// ClientCA is a PEM file of CAs. Certificates clients show must be of one of
-	// them; with RequireClientCert they must show one.
-	ClientCA          string `yaml:"clientCA"`
-	RequireClientCert bool   `yaml:"requireClientCert"`
-}
+type TLS = listener.TLS
 
 // Seal is a key kept elsewhere, which the root key is sealed with.
 type Seal struct {
@@ -186,7 +177,7 @@ func yamlProblem(err error) string {
 }
 
 func (c Config) check() error {
-	if _, err := c.Log.open(io.Discard); err != nil {
+	if _, err := c.Log.open(io.Discard, &slog.LevelVar{}); err != nil {
 		return err
 	}
 	if _, err := c.Notifications.options(); err != nil {
@@ -209,15 +200,10 @@ func (c Config) check() error {
 	if err := c.Seal.check(c.KeyFile); err != nil {
 		return err
 	}
+	if err := c.TLS.Check(); err != nil {
+		return err
+	}
 	switch {
-	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return fault.New(fault.Invalid, "tls.cert and tls.key go together")
-	case c.TLS.Off && c.TLS.Cert != "":
-		return fault.New(fault.Invalid, "tls.off and tls.cert contradict each other")
-	case c.TLS.MinVersion != "" && c.TLS.MinVersion != "tls12" && c.TLS.MinVersion != "tls13":
-		return fault.New(fault.Invalid, "tls.minVersion must be tls12 or tls13")
-	case c.TLS.RequireClientCert && c.TLS.ClientCA == "":
-		return fault.New(fault.Invalid, "tls.requireClientCert needs tls.clientCA")
 	case c.LeaseTTL.Max > 0 && c.LeaseTTL.Default > c.LeaseTTL.Max:
 		return fault.New(fault.Invalid, "leaseTTL.default is longer than leaseTTL.max")
 	case c.Address != "" && !plainAddress.MatchString(c.Address):

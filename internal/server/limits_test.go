@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/client"
-	"github.com/goldkeep/goldkeep/internal/server"
+	"github.com/goldkeep/goldkeep/internal/listener"
 )
 
 // TestLargeBodiesOfStrangers: who has no token cannot make the server hold more
@@ -90,7 +90,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := server.LimitListener(inner, 2)
+	l := listener.Limit(inner, 2)
 	defer func() { _ = l.Close() }()
 	accepted := make(chan net.Conn, 4)
 	go func() {

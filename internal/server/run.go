@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -19,8 +18,8 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/api"
-	"github.com/goldkeep/goldkeep/internal/ca"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/listener"
 	"github.com/goldkeep/goldkeep/internal/wire"
 )
 
@@ -85,7 +84,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serve answers HTTP.
 func (s *Server) serve(ctx context.Context) error {
 	srv := &http.Server{
-		Handler: s.config.ForwardedFor.Believe(endWatches(ctx, s.handler())), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: s.config.ForwardedFor.Believe(listener.EndWatches(ctx, s.handler())), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
@@ -100,12 +99,12 @@ func (s *Server) serve(ctx context.Context) error {
 		stopped <- err
 	}()
 	var err error
-	listener := limitListener(s.listener, maxConns)
+	limited := listener.Limit(s.listener, listener.MaxConns)
 	if s.config.TLS.Off {
-		err = srv.Serve(listener)
+		err = srv.Serve(limited)
 	} else {
-		srv.TLSConfig = s.tlsConfig()
-		err = srv.ServeTLS(listener, "", "")
+		srv.TLSConfig = s.certificate.Config()
+		err = srv.ServeTLS(limited, "", "")
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fault.New(fault.Unavailable, "serve: %w", err)
@@ -113,33 +112,8 @@ func (s *Server) serve(ctx context.Context) error {
 	return <-stopped
 }
 
-// renewTLS loads the configured certificate, or one of our own, made and renewed
-// as needed.
-func (s *Server) renewTLS() (err error) {
-	if s.config.TLS.Off {
-		return nil
-	}
-	if s.config.TLS.ClientCA != "" && s.clientCAs == nil {
-		if s.clientCAs, err = ca.ReadPool(s.config.TLS.ClientCA); err != nil {
-			return err
-		}
-	}
-	files := ca.Listener{Cert: s.config.TLS.Cert, Key: s.config.TLS.Key}
-	if files.Cert == "" {
-		if files, err = ca.ListenerFiles(filepath.Join(s.config.Data, "tls"), s.config.TLS.Hosts, s.store.Now()); err != nil {
-			return err
-		}
-	}
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		return fault.New(fault.Invalid, "load TLS certificate: %w", err).WithHint("tls.cert and tls.key name PEM files that belong together")
-	}
-	s.certificate.Store(&pair)
-	return nil
-}
-
-// reload reads the certificate again at each SIGHUP. One that is not understood
-// leaves the old one in place.
+// reload reads the certificates and the level of the log again at each SIGHUP. What
+// is not understood leaves the old in place.
 func (s *Server) reload(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -149,41 +123,35 @@ func (s *Server) reload(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			if err := s.renewTLS(); err != nil {
-				s.log.Error("read TLS certificate again", "error", err)
+			if err := errors.Join(s.certificate.Renew(), s.readLevel()); err != nil {
+				s.log.Error("read certificates and log level again", "error", err)
 			} else {
-				s.log.Info("the TLS certificate was read again")
+				s.log.Info("certificates and log level were read again")
 			}
 		}
 	}
 }
 
+// readLevel sets the log's level by the configuration file as it is now.
+func (s *Server) readLevel() error {
+	if s.config.File == "" || s.config.Level == nil {
+		return nil
+	}
+	c, err := ReadConfig(s.config.File)
+	if err != nil {
+		return err
+	}
+	return c.Log.set(s.config.Level)
+}
+
 // keepTLS renews the certificate while the server runs.
 func (s *Server) keepTLS(ctx context.Context) error {
 	every(ctx, 12*time.Hour, func() {
-		if err := s.renewTLS(); err != nil {
+		if err := s.certificate.Renew(); err != nil {
 			s.log.Error("renew TLS certificate", "error", err)
 		}
 	})
 	return nil
-}
-
-func (s *Server) tlsConfig() *tls.Config {
-	c := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		ClientAuth:     tls.RequestClientCert, // whom to believe is for the mounts of auth/cert to say
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
-	}
-	if s.config.TLS.MinVersion == "tls13" {
-		c.MinVersion = tls.VersionTLS13
-	}
-	if s.clientCAs != nil {
-		c.ClientCAs, c.ClientAuth = s.clientCAs, tls.VerifyClientCertIfGiven
-		if s.config.TLS.RequireClientCert {
-			c.ClientAuth = tls.RequireAndVerifyClientCert
-		}
-	}
-	return c
 }
 
 func every(ctx context.Context, beat time.Duration, fn func()) {
@@ -201,9 +169,9 @@ func every(ctx context.Context, beat time.Duration, fn func()) {
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	bodies := newBodies(s.knows)
-	mux.Handle("/v1/", s.metrics.count("v1", bodies.limit(wire.Handler(s.gate, wire.Options{Logger: s.log, CORS: s.sys.CORS}))))
-	mux.Handle("/api/", s.metrics.count("api", bodies.limit(api.Handler(s.gate, s.log))))
+	bodies := listener.NewBodies(s.knows)
+	mux.Handle("/v1/", s.metrics.count("v1", bodies.Limit(wire.Handler(s.gate, wire.Options{Logger: s.log, CORS: s.sys.CORS}))))
+	mux.Handle("/api/", s.metrics.count("api", bodies.Limit(api.Handler(s.gate, s.log))))
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, s.notReady(r.Context())) })

@@ -7,8 +7,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -50,6 +48,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/image"
 	"github.com/goldkeep/goldkeep/internal/kms"
 	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/listener"
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/provenance"
@@ -102,10 +101,8 @@ type Server struct {
 	sealTrouble atomic.Pointer[string] // why the seal's service could not be used; nil: nothing is known
 	foundAnchor kept                   // what the store knew of the audit log at the start
 
-	listener  net.Listener
-	clientCAs *x509.CertPool // nil: certificates of clients are not asked for
-	// certificate is the listener's, replaced when renewed.
-	certificate atomic.Pointer[tls.Certificate]
+	listener    net.Listener
+	certificate *listener.Certificate
 	caMu        sync.Mutex
 	authority   *ca.Authority // of workloads; nil until first used after unsealing
 	closers     []io.Closer   // closed in reverse
@@ -272,7 +269,8 @@ func (s *Server) openDoors(context.Context) (err error) {
 		return fault.New(fault.Unavailable, "listen: %w", err).WithHint("choose another address with --listen")
 	}
 	s.closers = append(s.closers, s.listener)
-	return s.renewTLS()
+	s.certificate, err = listener.Load(s.config.TLS, filepath.Join(s.config.Data, "tls"), s.store.Now)
+	return err
 }
 
 // Close releases everything, last opened first.
