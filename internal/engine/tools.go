@@ -21,13 +21,16 @@ import (
 // "tools/").
 func Tools(folder string) []Route {
 	return []Route{
-		{Path: folder + "random", Ops: Ops{Write: random}},
-		{Path: folder + "random/{first}", Ops: Ops{Write: random}},
-		{Path: folder + "random/{first}/{second}", Ops: Ops{Write: random}},
-		{Path: folder + "hash", Ops: Ops{Write: digest}},
-		{Path: folder + "hash/{algorithm}", Ops: Ops{Write: digest}},
+		{Path: folder + "random", Ops: Ops{Write: random}, Help: "Random bytes.", Takes: "bytes:integer format source"},
+		{Path: folder + "random/{urlbytes}", Ops: Ops{Write: random}, Help: "So many random bytes, or from this source.", Takes: "bytes:integer format source"},
+		{Path: folder + "random/{source}/{urlbytes}", Ops: Ops{Write: random}, Help: "So many random bytes from this source.", Takes: "bytes:integer format"},
+		{Path: folder + "hash", Ops: Ops{Write: digest}, Help: "A hash of the input.", Takes: "input algorithm format"},
+		{Path: folder + "hash/{urlalgorithm}", Ops: Ops{Write: digest}, Help: "A hash of the input.", Takes: "input algorithm format"},
 	}
 }
+
+// sources are the names of the one source of random bytes.
+var sources = map[string]bool{"platform": true, "seal": true, "all": true}
 
 // maxRandom is the most random bytes one call gives.
 const maxRandom = 128 << 10
@@ -36,34 +39,44 @@ const maxRandom = 128 << 10
 // three names) and how many.
 func random(_ context.Context, req *Request, v Vars) (*Response, error) {
 	f := Read(req)
-	n, format := f.Int("bytes", 32), f.Text("format")
-	for _, name := range []string{"first", "second"} {
-		switch v[name] {
-		case "", "platform", "seal", "all":
-		default:
-			count, err := strconv.Atoi(v[name])
-			if err != nil {
-				return nil, fault.New(fault.Invalid, "unsupported entropy source %q", v[name])
-			}
-			n = count
+	n, format, source, count := f.Int("bytes", 32), f.Text("format"), v["source"], v["urlbytes"]
+	if sources[count] && source == "" {
+		source, count = count, ""
+	}
+	if source == "" {
+		source = f.Text("source")
+	}
+	if count != "" {
+		var err error
+		if n, err = strconv.Atoi(count); err != nil {
+			return nil, fault.New(fault.Invalid, "error parsing url-set byte count: %w", err)
 		}
 	}
-	if f.Err() != nil {
+	switch {
+	case f.Err() != nil:
 		return nil, f.Err()
-	}
-	if n < 1 || n > maxRandom {
-		return nil, fault.New(fault.Invalid, "bytes must be from 1 to %d", maxRandom)
+	case n < 1:
+		return nil, fault.New(fault.Invalid, `"bytes" cannot be less than 1`)
+	case n > maxRandom:
+		return nil, fault.New(fault.Invalid, `"bytes" should be less than %d`, maxRandom)
+	case source != "" && !sources[source]:
+		return nil, fault.New(fault.Invalid, `unsupported entropy source %q; must be "platform" or "seal", or "all"`, source)
 	}
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails: see crypto/rand
-	text, err := encode(b, format, "base64")
+	text, err := encode(b, format, "base64", "%q")
 	if err != nil {
 		return nil, err
 	}
-	return &Response{Data: map[string]string{"random_bytes": text}}, nil
+	resp := &Response{Data: map[string]string{"random_bytes": text}}
+	if source == "seal" {
+		resp.Warnings = []string{"no seal/entropy augmentation available, using platform entropy source"}
+	}
+	return resp, nil
 }
 
-func encode(b []byte, format, fallback string) (string, error) {
+// encode writes bytes in a format; quote is how the error names an unknown one.
+func encode(b []byte, format, fallback, quote string) (string, error) {
 	if format == "" {
 		format = fallback
 	}
@@ -73,7 +86,7 @@ func encode(b []byte, format, fallback string) (string, error) {
 	case "base64":
 		return base64.StdEncoding.EncodeToString(b), nil
 	}
-	return "", fault.New(fault.Invalid, "format must be \"hex\" or \"base64\"")
+	return "", fault.New(fault.Invalid, "unsupported encoding format "+quote+`; must be "hex" or "base64"`, format)
 }
 
 var hashes = map[string]func() hash.Hash{
@@ -85,21 +98,24 @@ var hashes = map[string]func() hash.Hash{
 
 func digest(_ context.Context, req *Request, v Vars) (*Response, error) {
 	f := Read(req)
-	name := v["algorithm"]
+	name := v["urlalgorithm"]
 	if name == "" {
 		name = f.Text("algorithm")
 	}
+	if !f.Has("input") {
+		return nil, fault.New(fault.Invalid, "input missing")
+	}
 	input, err := base64.StdEncoding.DecodeString(f.Text("input"))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "input must be base64")
+		return nil, fault.New(fault.Invalid, "unable to decode input as base64: %w", err)
 	}
 	build := hashes[name]
 	if build == nil {
-		return nil, fault.New(fault.Invalid, "unsupported algorithm %q", name)
+		return nil, fault.New(fault.Invalid, "unsupported algorithm %s", name)
 	}
 	h := build()
 	_, _ = h.Write(input) // a hash never fails
-	text, err := encode(h.Sum(nil), f.Text("format"), "hex")
+	text, err := encode(h.Sum(nil), f.Text("format"), "hex", "%s")
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -21,12 +22,15 @@ import (
 // prefix begins whatever this engine hands out; the version follows.
 const prefix = "vault:v"
 
+// crypts are the fields that requests to encrypt and decrypt share.
+const crypts = " context nonce associated_data key_version:integer batch_input:list partial_failure_response_code:integer"
+
 func (e *Engine) cryptRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "encrypt/{name}", Ops: engine.Ops{Write: e.encrypt}},
-		{Path: "decrypt/{name}", Ops: engine.Ops{Write: e.each(decryptOne)}},
-		{Path: "rewrap/{name}", Ops: engine.Ops{Write: e.each(rewrapOne)}},
-		{Path: "datakey/{form}/{name}", Ops: engine.Ops{Write: e.dataKey}},
+		{Path: "encrypt/{name}", Ops: engine.Ops{Write: e.encrypt}, Help: "Encrypts; makes the key where there is none.", Takes: "plaintext type convergent_encryption:boolean" + crypts},
+		{Path: "decrypt/{name}", Ops: engine.Ops{Write: e.each(decrypting)}, Help: "Opens a ciphertext.", Takes: "ciphertext" + crypts},
+		{Path: "rewrap/{name}", Ops: engine.Ops{Write: e.each(rewrapping)}, Help: "Encrypts a ciphertext anew, by the latest version.", Takes: "ciphertext" + crypts},
+		{Path: "datakey/{form}/{name}", Ops: engine.Ops{Write: e.dataKey}, Help: "A new key to encrypt with elsewhere, itself encrypted.", Takes: "context nonce bits:integer associated_data key_version:integer"},
 	}
 }
 
@@ -41,7 +45,7 @@ func (e *Engine) encrypt(ctx context.Context, req *engine.Request, v engine.Vars
 			return nil, err
 		}
 	}
-	return e.each(encryptOne)(ctx, req, v)
+	return e.each(encrypting)(ctx, req, v)
 }
 
 func (e *Engine) upsert(ctx context.Context, req *engine.Request, name string) error {
@@ -71,18 +75,35 @@ func (e *Engine) upsert(ctx context.Context, req *engine.Request, name string) e
 // work is what is done to one item of a request.
 type work func(k *key, f *engine.Fields) (map[string]any, error)
 
+// task is work with what clients are told where it cannot be done.
+type task struct {
+	do    work
+	by    string             // the key it needs: "encryption"
+	fits  func(k *key) error // whether that key can do it at all; nil: do finds out
+	blank map[string]any     // fields of a batch's item that failed
+}
+
+var (
+	encrypting = task{do: encryptOne, by: "encryption"}
+	decrypting = task{do: decryptOne, by: "encryption", blank: map[string]any{"plaintext": ""}}
+	rewrapping = task{do: rewrapOne, by: "encryption"}
+)
+
 // each does some work on the request itself, or on every item of its batch_input.
-func (e *Engine) each(do work) engine.Handler {
+func (e *Engine) each(t task) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-		k, err := e.use(ctx, v["name"])
+		k, err := e.use(ctx, v["name"], t.by)
+		if err == nil && t.fits != nil {
+			err = t.fits(k)
+		}
 		if err != nil {
 			return nil, err
 		}
 		f := engine.Read(req)
 		if !f.Has("batch_input") {
-			return one(k, f, do)
+			return one(k, f, t.do)
 		}
-		return batch(k, f, do)
+		return batch(k, f, t)
 	}
 }
 
@@ -102,7 +123,7 @@ const maxBatch = 10_000
 
 // batch answers every item in its place; one that fails fails the status, not the
 // others.
-func batch(k *key, f *engine.Fields, do work) (*engine.Response, error) {
+func batch(k *key, f *engine.Fields, t task) (*engine.Response, error) {
 	items := f.Items("batch_input")
 	partial := f.Int("partial_failure_response_code", 0)
 	switch {
@@ -118,7 +139,7 @@ func batch(k *key, f *engine.Fields, do work) (*engine.Response, error) {
 	results := make([]map[string]any, len(items))
 	failed, status := 0, 0
 	for i, item := range items {
-		out, err := do(k, item)
+		out, err := t.do(k, item)
 		if err == nil {
 			err = item.Err()
 		}
@@ -130,10 +151,9 @@ func batch(k *key, f *engine.Fields, do work) (*engine.Response, error) {
 				status = max(status, 400)
 			}
 			out = map[string]any{"error": fault.Public(err)}
+			maps.Copy(out, t.blank)
 		}
-		if item.Has("reference") {
-			out["reference"] = item.Text("reference")
-		}
+		out["reference"] = item.Text("reference")
 		results[i] = out
 	}
 	if failed > 0 && failed < len(items) && partial != 0 {
@@ -146,9 +166,9 @@ func encryptOne(k *key, f *engine.Fields) (map[string]any, error) {
 	if !f.Has("plaintext") {
 		return nil, fault.New(fault.Invalid, "missing plaintext to encrypt")
 	}
-	plaintext := f.Bytes("plaintext")
-	if f.Err() != nil {
-		return nil, f.Err()
+	plaintext, err := decoded(f, "plaintext")
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	text, n, err := k.encrypt(plaintext, f)
 	if err != nil {
@@ -177,20 +197,47 @@ func rewrapOne(k *key, f *engine.Fields) (map[string]any, error) {
 	return map[string]any{"ciphertext": text, "key_version": n}, nil
 }
 
+// decoded is what a field says in base64. The error is base64's own.
+func decoded(f *engine.Fields, name string) ([]byte, error) {
+	return base64.StdEncoding.DecodeString(f.Text(name))
+}
+
+// beside are the context and the associated data that the fields name. A nonce was
+// taken once; it is looked at and has no effect.
+func beside(f *engine.Fields) (salt, data []byte, err error) {
+	if salt, err = decoded(f, "context"); err == nil {
+		_, err = decoded(f, "nonce")
+	}
+	if err != nil {
+		return nil, nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if data, err = decoded(f, "associated_data"); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "unable to decode associated_data as base64: %w", err)
+	}
+	return salt, data, nil
+}
+
 // encrypt encrypts for the version, the context and the associated data that the
 // fields name.
 func (k *key) encrypt(plaintext []byte, f *engine.Fields) (string, int, error) {
-	what, salt, data := k.kind(), f.Bytes("context"), f.Bytes("associated_data")
-	n, v, err := k.forNew(f.Int("key_version", 0))
+	what := k.kind()
+	salt, data, err := beside(f)
+	if err != nil {
+		return "", 0, err
+	}
+	n, v, err := k.forNew(f.Int("key_version", 0), "encryption")
 	switch {
 	case f.Err() != nil:
 		return "", 0, f.Err()
 	case !what.encrypts:
-		return "", 0, fault.New(fault.Invalid, "key type %s does not support encryption", k.Type)
+		return "", 0, fault.New(fault.Invalid, "message encryption not supported for key type %s", k.Type)
 	case err != nil:
 		return "", 0, err
 	case !what.symmetric:
-		text, err := encryptRSA(v, plaintext, data)
+		if len(data) > 0 {
+			return "", 0, fault.New(fault.Invalid, "'[0].associated_data' provided for non-AEAD cipher suite %s", k.Type)
+		}
+		text, err := encryptRSA(v, plaintext)
 		return stamp(n, text), n, err
 	}
 	secret, err := k.secret(v, salt)
@@ -208,10 +255,7 @@ func (k *key) encrypt(plaintext []byte, f *engine.Fields) (string, int, error) {
 	return stamp(n, aead.Seal(nonce, nonce, plaintext, data)), n, nil
 }
 
-func encryptRSA(v *version, plaintext, data []byte) ([]byte, error) {
-	if len(data) > 0 {
-		return nil, fault.New(fault.Invalid, "associated_data is only for symmetric keys")
-	}
+func encryptRSA(v *version, plaintext []byte) ([]byte, error) {
 	pub, err := v.public()
 	if err != nil {
 		return nil, err
@@ -229,20 +273,23 @@ func encryptRSA(v *version, plaintext, data []byte) ([]byte, error) {
 
 // decrypt opens the ciphertext the fields bring.
 func (k *key) decrypt(f *engine.Fields) ([]byte, error) {
-	salt, data, text := f.Bytes("context"), f.Bytes("associated_data"), f.Text("ciphertext")
+	text := f.Text("ciphertext")
+	salt, data, err := beside(f)
 	switch {
 	case f.Err() != nil:
 		return nil, f.Err()
 	case text == "":
 		return nil, fault.New(fault.Invalid, "missing ciphertext to decrypt")
+	case err != nil:
+		return nil, err
 	case !k.kind().encrypts:
-		return nil, fault.New(fault.Invalid, "key type %s does not support decryption", k.Type)
+		return nil, fault.New(fault.Invalid, "message decryption not supported for key type %s", k.Type)
 	}
-	n, sealed, err := unstamp(text)
+	n, sealed, err := unstamp(text, "ciphertext")
 	if err != nil {
 		return nil, err
 	}
-	v, err := k.forOld(n)
+	v, err := k.forOld(n, "ciphertext")
 	if err != nil {
 		return nil, err
 	}
@@ -258,12 +305,12 @@ func (k *key) decrypt(f *engine.Fields) ([]byte, error) {
 		return nil, err
 	}
 	if len(sealed) < aead.NonceSize() {
-		return nil, fault.New(fault.Invalid, "invalid ciphertext: too short")
+		return nil, fault.New(fault.Invalid, "invalid ciphertext length")
 	}
 	nonce, body := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
 	plaintext, err := aead.Open(nil, nonce, body, data)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "invalid ciphertext: unable to decrypt")
+		return nil, fault.New(fault.Invalid, "cipher: message authentication failed")
 	}
 	return plaintext, nil
 }
@@ -289,24 +336,33 @@ func stamp(version int, b []byte) string {
 	return prefix + strconv.Itoa(version) + ":" + base64.StdEncoding.EncodeToString(b)
 }
 
-func unstamp(text string) (int, []byte, error) {
-	rest, ok := strings.CutPrefix(text, prefix)
-	if !ok {
-		return 0, nil, fault.New(fault.Invalid, "invalid ciphertext: no prefix")
-	}
-	number, body, ok := strings.Cut(rest, ":")
-	if !ok {
-		return 0, nil, fault.New(fault.Invalid, "invalid ciphertext: wrong number of fields")
-	}
-	n, err := strconv.Atoi(number)
+// unstamp is the version and the bytes of what stamp wrote; what says what it is.
+func unstamp(text, what string) (int, []byte, error) {
+	n, body, err := unstampText(text, what)
 	if err != nil {
-		return 0, nil, fault.New(fault.Invalid, "invalid ciphertext: version number could not be decoded")
+		return 0, nil, err
 	}
 	b, err := base64.StdEncoding.DecodeString(body)
 	if err != nil {
-		return 0, nil, fault.New(fault.Invalid, "invalid ciphertext: could not decode base64")
+		return 0, nil, fault.New(fault.Invalid, "invalid %s: could not decode base64", what)
 	}
 	return n, b, nil
+}
+
+func unstampText(text, what string) (int, string, error) {
+	rest, ok := strings.CutPrefix(text, prefix)
+	if !ok {
+		return 0, "", fault.New(fault.Invalid, "invalid %s: no prefix", what)
+	}
+	number, body, ok := strings.Cut(rest, ":")
+	if !ok {
+		return 0, "", fault.New(fault.Invalid, "invalid %s: wrong number of fields", what)
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, "", fault.New(fault.Invalid, "invalid %s: version number could not be decoded", what)
+	}
+	return n, body, nil
 }
 
 // dataKey makes a key for others to encrypt with, encrypted by this one.
@@ -317,11 +373,14 @@ func (e *Engine) dataKey(ctx context.Context, req *engine.Request, v engine.Vars
 	case f.Err() != nil:
 		return nil, f.Err()
 	case v["form"] != "plaintext" && v["form"] != "wrapped":
-		return nil, fault.New(fault.Invalid, "invalid path, must be 'plaintext' or 'wrapped'")
+		return nil, fault.New(fault.Invalid, "Invalid path, must be 'plaintext' or 'wrapped'")
 	case bits != 128 && bits != 256 && bits != 512:
-		return nil, fault.New(fault.Invalid, "invalid bit length: it must be 128, 256 or 512")
+		return nil, fault.New(fault.Invalid, "invalid bit length")
 	}
-	k, err := e.use(ctx, v["name"])
+	if _, err := decoded(f, "context"); err != nil {
+		return nil, fault.New(fault.Invalid, "failed to base64-decode context")
+	}
+	k, err := e.use(ctx, v["name"], "encryption")
 	if err != nil {
 		return nil, err
 	}

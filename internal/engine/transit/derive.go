@@ -18,6 +18,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
+var errNoContext = fault.New(fault.Invalid, "missing 'context' for key derivation; the key was created using a derived key, which means additional, per-request information must be included in order to perform operations with the key")
+
 // secret is a symmetric version's key for a context: derived from it with
 // HKDF-SHA-256 (RFC 5869) where the key is of that sort.
 func (k *key) secret(v *version, salt []byte) ([]byte, error) {
@@ -25,7 +27,7 @@ func (k *key) secret(v *version, salt []byte) ([]byte, error) {
 		return v.Secret, nil
 	}
 	if len(salt) == 0 {
-		return nil, fault.New(fault.Invalid, "missing 'context' for key derivation; the key was created using a derived key, which means additional, per-request information must be included in order to perform operations with the key")
+		return nil, errNoContext
 	}
 	out, err := hkdf.Key(sha256.New, v.Secret, nil, string(salt), k.kind().bytes)
 	if err != nil {
@@ -68,7 +70,7 @@ func (k *key) nonce(secret, plaintext []byte, size int) ([]byte, error) {
 // derivedSigner is the ed25519 key of a context.
 func (v *version) derivedSigner(salt []byte) (ed25519.PrivateKey, error) {
 	if len(salt) == 0 {
-		return nil, fault.New(fault.Invalid, "missing 'context' for key derivation")
+		return nil, fault.New(fault.Invalid, "error deriving key: %w", errNoContext)
 	}
 	s, err := v.signer()
 	if err != nil {

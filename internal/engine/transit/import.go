@@ -6,8 +6,10 @@ package transit
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 
@@ -180,7 +182,7 @@ func (e *Engine) importVersion(ctx context.Context, req *engine.Request, vars en
 	if err != nil {
 		return nil, err
 	}
-	return nil, e.change(ctx, vars["name"], func(k *key) error {
+	return nil, e.change(ctx, vars["name"], fmt.Sprintf("no existing key named %s could be found", vars["name"]), func(k *key) error {
 		if !k.Imported {
 			return fault.New(fault.Invalid, "the import_version path can only be used with an imported key")
 		}
@@ -192,4 +194,22 @@ func (e *Engine) importVersion(ctx context.Context, req *engine.Request, vars en
 		k.add(&made)
 		return nil
 	})
+}
+
+// wrapped is a key wrapped as unwrapped takes it.
+func wrapped(secret []byte, to *rsa.PublicKey, hash crypto.Hash) (string, error) {
+	once := randomBytes(32)
+	kwp, err := subtle.NewKWP(once)
+	if err != nil {
+		return "", fmt.Errorf("wrap key: %w", err)
+	}
+	inner, err := kwp.Wrap(secret)
+	if err != nil {
+		return "", fmt.Errorf("wrap key: %w", err)
+	}
+	outer, err := rsa.EncryptOAEP(hash.New(), rand.Reader, to, once, nil)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "wrap key: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(append(outer, inner...)), nil
 }

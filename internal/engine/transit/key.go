@@ -38,7 +38,15 @@ type key struct {
 	MinAvailable   int              `json:"minAvailable,omitempty"`
 	Latest         int              `json:"latest"`
 	AutoRotate     time.Duration    `json:"autoRotate,omitempty"`
+	BackedUp       *moment          `json:"backedUp,omitempty"`
+	Restored       *moment          `json:"restored,omitempty"`
 	Versions       map[int]*version `json:"versions"`
+}
+
+// moment is when something was done with a key, and which version was its latest.
+type moment struct {
+	Time    time.Time `json:"time"`
+	Version int       `json:"version"`
 }
 
 // version is one generation of a key.
@@ -168,18 +176,18 @@ func (v *version) public() (crypto.PublicKey, error) {
 }
 
 // forNew picks the version for encrypting and signing: the one asked for, else the
-// latest. Old ones are refused where the key says so.
-func (k *key) forNew(asked int) (int, *version, error) {
+// latest. Old ones are refused where the key says so; use says what for.
+func (k *key) forNew(asked int, use string) (int, *version, error) {
 	least := k.MinEncrypt
 	switch {
 	case asked == 0:
 		asked = k.Latest
 	case asked < 0:
-		return 0, nil, fault.New(fault.Invalid, "requested version is negative")
+		return 0, nil, fault.New(fault.Invalid, "requested version for %s is negative", use)
 	case asked > k.Latest:
-		return 0, nil, fault.New(fault.Invalid, "requested version is higher than the latest key version")
+		return 0, nil, fault.New(fault.Invalid, "requested version for %s is higher than the latest key version", use)
 	case asked < least:
-		return 0, nil, fault.New(fault.Invalid, "requested version is less than the minimum encryption key version")
+		return 0, nil, fault.New(fault.Invalid, "requested version for %s is less than the minimum encryption key version", use)
 	}
 	v := k.Versions[asked]
 	if v == nil {
@@ -189,11 +197,11 @@ func (k *key) forNew(asked int) (int, *version, error) {
 }
 
 // forOld picks the version something was made with.
-func (k *key) forOld(n int) (*version, error) {
+func (k *key) forOld(n int, what string) (*version, error) {
 	switch {
-	case n < 1 || n > k.Latest:
-		return nil, fault.New(fault.Invalid, "invalid ciphertext: version is too new")
-	case n < k.MinDecrypt:
+	case n > k.Latest:
+		return nil, fault.New(fault.Invalid, "invalid %s: version is too new", what)
+	case n < max(k.MinDecrypt, 1):
 		return nil, fault.New(fault.Invalid, "ciphertext or signature version is disallowed by policy (too old)")
 	}
 	v := k.Versions[n]

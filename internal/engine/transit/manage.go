@@ -19,18 +19,27 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
+// none are the fields of a request that takes none: others are warned of.
+const none = "name"
+
 // minAutoRotate is the shortest period in which a key rotates by itself.
 const minAutoRotate = time.Hour
 
 func (e *Engine) keyRoutes() []engine.Route {
 	return []engine.Route{
-		{Path: "keys", Ops: engine.Ops{List: e.list}},
-		{Path: "keys/{name}", Ops: engine.Ops{Read: e.show, Write: e.create, Delete: e.remove}},
-		{Path: "keys/{name}/config", Ops: engine.Ops{Write: e.configure}},
-		{Path: "keys/{name}/rotate", Ops: engine.Ops{Write: e.rotate}},
-		{Path: "keys/{name}/trim", Ops: engine.Ops{Write: e.trim}},
-		{Path: "keys/{name}/soft-delete", Ops: engine.Ops{Write: e.putAway(true), Delete: e.putAway(true)}},
-		{Path: "keys/{name}/soft-delete-restore", Ops: engine.Ops{Write: e.putAway(false)}},
+		{Path: "keys", Ops: engine.Ops{List: e.list}, Help: "The names of keys."},
+		{
+			Path: "keys/{name}", Ops: engine.Ops{Read: e.show, Write: e.create, Delete: e.remove}, Help: "A key: make, read or delete it.",
+			Takes: "type derived:boolean convergent_encryption:boolean exportable:boolean allow_plaintext_backup:boolean context auto_rotate_period:duration key_size:integer",
+		},
+		{
+			Path: "keys/{name}/config", Ops: engine.Ops{Write: e.configure}, Help: "What may be done with a key, and with which versions.",
+			Takes: "min_decryption_version:integer min_encryption_version:integer deletion_allowed:boolean exportable:boolean allow_plaintext_backup:boolean auto_rotate_period:duration",
+		},
+		{Path: "keys/{name}/rotate", Ops: engine.Ops{Write: e.rotate}, Help: "A new version of a key.", Takes: none},
+		{Path: "keys/{name}/trim", Ops: engine.Ops{Write: e.trim}, Help: "Removes old versions for good.", Takes: "min_available_version:integer"},
+		{Path: "keys/{name}/soft-delete", Ops: engine.Ops{Write: e.putAway(true), Delete: e.putAway(true)}, Help: "Puts a key away.", Takes: none},
+		{Path: "keys/{name}/soft-delete-restore", Ops: engine.Ops{Write: e.putAway(false)}, Help: "Takes a key that was put away out again.", Takes: none},
 	}
 }
 
@@ -52,9 +61,9 @@ func (e *Engine) show(ctx context.Context, req *engine.Request, v engine.Vars) (
 		return nil, err
 	}
 	f := engine.Read(req)
-	salt := f.Bytes("context")
-	if f.Err() != nil {
-		return nil, f.Err()
+	salt, err := decoded(f, "context")
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "failed to base64-decode context")
 	}
 	return shown(k, salt)
 }
@@ -107,22 +116,24 @@ func fresh(name string, f *engine.Fields) (*key, error) {
 	case checkName(name) != nil:
 		return nil, checkName(name)
 	case !known:
-		return nil, fault.New(fault.Invalid, "unknown key type %q", k.Type)
+		return nil, fault.New(fault.Invalid, "unknown key type %s", k.Type)
 	case k.Derived && !what.derives:
 		return nil, fault.New(fault.Invalid, "key derivation and convergent encryption not supported for keys of type %s", k.Type)
-	case k.Convergent && !(k.Derived && what.encrypts):
-		return nil, fault.New(fault.Invalid, "convergent encryption requires derivation to be enabled, and a key that encrypts")
+	case k.Convergent && !k.Derived:
+		return nil, fault.New(fault.Invalid, "convergent encryption requires derivation to be enabled")
+	case k.Convergent && !what.encrypts:
+		return nil, fault.New(fault.Invalid, "convergent encryption not supported for keys of type %s", k.Type)
 	case k.Size != 0 && k.Type != "hmac":
-		return nil, fault.New(fault.Invalid, "key_size is only for keys of type hmac")
+		return nil, fault.New(fault.Invalid, "key_size is not valid for algorithm %s", k.Type)
 	case k.Type == "hmac" && k.Size != 0 && (k.Size < minMACSize || k.Size > maxMACSize):
-		return nil, fault.New(fault.Invalid, "key_size must be from %d to %d bytes", minMACSize, maxMACSize)
+		return nil, fault.New(fault.Invalid, "invalid key_size %d", k.Size).WithHint("from %d to %d bytes", minMACSize, maxMACSize)
 	}
 	return k, checkAutoRotate(k.AutoRotate)
 }
 
 func checkAutoRotate(period time.Duration) error {
 	if period != 0 && period < minAutoRotate {
-		return fault.New(fault.Invalid, "auto_rotate_period must be 0, to disable it, or at least an hour")
+		return fault.New(fault.Invalid, "auto rotate period must be 0 to disable or at least an hour")
 	}
 	return nil
 }
@@ -134,22 +145,22 @@ func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (
 		case err != nil:
 			return err
 		case k == nil:
-			return fault.New(fault.Invalid, "could not delete key; not found")
+			return fault.New(fault.Invalid, "error deleting policy %s: could not delete key; not found", v["name"])
 		case !k.Deletable:
-			return fault.New(fault.Invalid, "deletion is not allowed for this key").WithHint("set deletion_allowed with keys/%s/config", k.Name)
+			return fault.New(fault.Invalid, "error deleting policy %s: deletion is not allowed for this key", k.Name).WithHint("set deletion_allowed with keys/%s/config", k.Name)
 		}
 		return w.Delete(ctx, entry(k.Name))
 	})
 }
 
 func (e *Engine) rotate(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
-	return e.edit(ctx, v["name"], func(k *key) error { return k.rotate(req.Now) })
+	return e.edit(ctx, v["name"], "key not found", func(k *key) error { return k.rotate(req.Now) })
 }
 
-// edit changes a key and shows it.
-func (e *Engine) edit(ctx context.Context, name string, change func(*key) error) (*engine.Response, error) {
+// edit changes a key and shows it; absent is said where there is none.
+func (e *Engine) edit(ctx context.Context, name, absent string, change func(*key) error) (*engine.Response, error) {
 	var k *key
-	err := e.change(ctx, name, func(fresh *key) error {
+	err := e.change(ctx, name, absent, func(fresh *key) error {
 		k = fresh
 		return change(fresh)
 	})
@@ -161,7 +172,7 @@ func (e *Engine) edit(ctx context.Context, name string, change func(*key) error)
 
 func (e *Engine) putAway(deleted bool) engine.Handler {
 	return func(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
-		return nil, e.change(ctx, v["name"], func(k *key) error {
+		return nil, e.change(ctx, v["name"], "key not found", func(k *key) error {
 			k.SoftDeleted = deleted
 			return nil
 		})
@@ -170,10 +181,12 @@ func (e *Engine) putAway(deleted bool) engine.Handler {
 
 func (e *Engine) configure(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	return e.edit(ctx, v["name"], func(k *key) error {
+	var warnings []string
+	resp, err := e.edit(ctx, v["name"], fmt.Sprintf("no existing key named %s could be found", v["name"]), func(k *key) error {
 		decrypt, encrypt := f.Int("min_decryption_version", k.MinDecrypt), f.Int("min_encryption_version", k.MinEncrypt)
 		if f.Has("min_decryption_version") && decrypt == 0 {
-			decrypt = 1 // as the reference does
+			decrypt = 1
+			warnings = []string{"since Vault 0.3, transit key numbering starts at 1; forcing minimum to 1"}
 		}
 		period := k.AutoRotate
 		if f.Has("auto_rotate_period") {
@@ -184,8 +197,10 @@ func (e *Engine) configure(ctx context.Context, req *engine.Request, v engine.Va
 		switch {
 		case f.Err() != nil:
 			return f.Err()
-		case decrypt < 0 || encrypt < 0:
-			return fault.New(fault.Invalid, "min decryption and encryption version cannot be negative")
+		case decrypt < 0:
+			return fault.New(fault.Invalid, "min decryption version cannot be negative")
+		case encrypt < 0:
+			return fault.New(fault.Invalid, "min encryption version cannot be negative")
 		case decrypt > k.Latest:
 			return fault.New(fault.Invalid, "cannot set min decryption version of %d, latest key version is %d", decrypt, k.Latest)
 		case encrypt > k.Latest:
@@ -199,27 +214,34 @@ func (e *Engine) configure(ctx context.Context, req *engine.Request, v engine.Va
 		k.Exportable, k.PlainBackup = k.Exportable || export, k.PlainBackup || plain // never taken back: it may have happened
 		return checkAutoRotate(period)
 	})
+	if err == nil {
+		resp.Warnings = warnings
+	}
+	return resp, err
 }
 
 // trim throws old versions away, for good.
 func (e *Engine) trim(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	least := f.Int("min_available_version", 0)
-	if f.Err() != nil {
-		return nil, f.Err()
-	}
-	return e.edit(ctx, v["name"], func(k *key) error {
+	return e.edit(ctx, v["name"], "invalid key name", func(k *key) error {
 		switch {
-		case least < 1:
-			return fault.New(fault.Invalid, "min_available_version must be positive")
+		case f.Err() != nil:
+			return f.Err()
+		case !f.Has("min_available_version"):
+			return fault.New(fault.Invalid, "missing min_available_version")
 		case least < k.MinAvailable:
 			return fault.New(fault.Invalid, "minimum available version cannot be decremented")
 		case k.MinEncrypt == 0:
 			return fault.New(fault.Invalid, "minimum available version cannot be set when minimum encryption version is not set")
 		case k.MinDecrypt == 0:
 			return fault.New(fault.Invalid, "minimum available version cannot be set when minimum decryption version is not set")
-		case least > min(k.MinEncrypt, k.MinDecrypt):
-			return fault.New(fault.Invalid, "minimum available version cannot be higher than minimum encryption and decryption versions")
+		case least > k.MinEncrypt:
+			return fault.New(fault.Invalid, "minimum available version cannot be greater than minimum encryption version")
+		case least > k.MinDecrypt:
+			return fault.New(fault.Invalid, "minimum available version cannot be greater than minimum decryption version")
+		case least < 1:
+			return fault.New(fault.Invalid, "minimum available version must be positive")
 		}
 		for n := range k.Versions {
 			if n < least {
@@ -246,7 +268,15 @@ func shown(k *key, salt []byte) (*engine.Response, error) {
 	}
 	if k.Derived {
 		data["kdf"], data["convergent_encryption"] = "hkdf_sha256", k.Convergent
-		data["convergent_encryption_version"] = -1
+		if k.Convergent {
+			data["convergent_encryption_version"] = -1
+		}
+	}
+	if k.BackedUp != nil {
+		data["backup_info"] = k.BackedUp
+	}
+	if k.Restored != nil {
+		data["restore_info"] = k.Restored
 	}
 	if k.Type == "hmac" {
 		data["key_size"] = max(k.Size, kinds["hmac"].bytes)

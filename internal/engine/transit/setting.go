@@ -23,8 +23,8 @@ const settingsEntry = "settings"
 
 func settingRoutes(e *Engine) []engine.Route {
 	return append([]engine.Route{
-		{Path: "config/keys", Ops: engine.Ops{Read: e.showKeyConfig, Write: e.putKeyConfig}},
-		{Path: "cache-config", Ops: engine.Ops{Read: e.showCache, Write: e.putCache}},
+		{Path: "config/keys", Ops: engine.Ops{Read: e.showKeyConfig, Write: e.putKeyConfig}, Help: "What holds for all keys of the mount.", Takes: "disable_upsert:boolean"},
+		{Path: "cache-config", Ops: engine.Ops{Read: e.showCache, Write: e.putCache}, Help: "The size of a cache that is not needed here.", Takes: "size:integer"},
 	}, engine.Tools("")...)
 }
 
@@ -90,10 +90,13 @@ func (e *Engine) putCache(ctx context.Context, req *engine.Request, _ engine.Var
 	f := engine.Read(req)
 	size := f.Int("size", 0)
 	if f.Err() == nil && (size < 0 || size > 0 && size < 10) {
-		return nil, fault.New(fault.Invalid, "size must be 0 (unlimited) or a value greater or equal to 10")
+		return nil, fault.New(fault.Invalid, "size must be 0 or a value greater or equal to 10")
 	}
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
-	return nil, e.edited(ctx, func(s *settings) { s.CacheSize = size })
+	if err := e.edited(ctx, func(s *settings) { s.CacheSize = size }); err != nil {
+		return nil, err
+	}
+	return &engine.Response{Data: map[string]int{"size": size}}, nil
 }

@@ -20,21 +20,37 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
-	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
 func (e *Engine) signRoutes() []engine.Route {
-	return []engine.Route{
-		{Path: "sign/{name}", Ops: engine.Ops{Write: e.hashed(signOne)}},
-		{Path: "sign/{name}/{hash}", Ops: engine.Ops{Write: e.hashed(signOne)}},
-		{Path: "verify/{name}", Ops: engine.Ops{Write: e.hashed(verifyOne)}},
-		{Path: "verify/{name}/{hash}", Ops: engine.Ops{Write: e.hashed(verifyOne)}},
-		{Path: "hmac/{name}", Ops: engine.Ops{Write: e.hashed(hmacOne)}},
-		{Path: "hmac/{name}/{hash}", Ops: engine.Ops{Write: e.hashed(hmacOne)}},
+	const batch = " input key_version:integer algorithm batch_input:list partial_failure_response_code:integer"
+	const scheme = batch + " context hash_algorithm signature_algorithm marshaling_algorithm salt_length prehashed:boolean"
+	var routes []engine.Route
+	for _, rest := range []string{"", "/{hash}"} {
+		routes = append(
+			routes,
+			engine.Route{Path: "sign/{name}" + rest, Ops: engine.Ops{Write: e.hashed(signing, signOne)}, Help: "Signs.", Takes: scheme},
+			engine.Route{Path: "verify/{name}" + rest, Ops: engine.Ops{Write: e.hashed(verifying, verifyOne)}, Help: "Whether a signature or an HMAC holds.", Takes: "signature hmac" + scheme},
+			engine.Route{Path: "hmac/{name}" + rest, Ops: engine.Ops{Write: e.hashed(hashing, hmacOne)}, Help: "An HMAC of the input.", Takes: batch},
+		)
 	}
+	return routes
+}
+
+var (
+	signing   = task{by: "signing", fits: (*key).maySign, blank: map[string]any{"key_version": 0}}
+	verifying = task{by: "signature verification"}
+	hashing   = task{by: "encryption"}
+)
+
+func (k *key) maySign() error {
+	if !k.kind().signs {
+		return fault.New(fault.Invalid, "key type %s does not support signing", k.Type)
+	}
+	return nil
 }
 
 // hashes are the names clients use, and "none": the input is signed as it is.
@@ -54,13 +70,15 @@ type scheme struct {
 
 // hashed is each for work that needs a scheme, which stands in the path or beside
 // the batch.
-func (e *Engine) hashed(do func(scheme) work) engine.Handler {
+func (e *Engine) hashed(t task, do func(scheme) work) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 		s, err := readScheme(engine.Read(req), v["hash"])
 		if err != nil {
 			return nil, err
 		}
-		return e.each(do(s))(ctx, req, v)
+		t := t
+		t.do = do(s)
+		return e.each(t)(ctx, req, v)
 	}
 }
 
@@ -86,7 +104,7 @@ func readScheme(f *engine.Fields, name string) (scheme, error) {
 	case s.padding != "" && s.padding != "pss" && s.padding != "pkcs1v15":
 		return s, fault.New(fault.Invalid, "unsupported signature algorithm %q", s.padding)
 	case s.encoding != "" && s.encoding != "asn1" && s.encoding != "jws":
-		return s, fault.New(fault.Invalid, "unsupported marshaling algorithm %q", s.encoding)
+		return s, fault.New(fault.Invalid, "invalid marshaling type %q", s.encoding)
 	}
 	var err error
 	s.salt, err = saltLength(f.Text("salt_length"))
@@ -103,24 +121,38 @@ func saltLength(text string) (int, error) {
 		return rsa.PSSSaltLengthEqualsHash, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 512 {
-		return 0, fault.New(fault.Invalid, "salt length is invalid: it must be auto, hash or a number of bytes")
+	switch {
+	case err != nil:
+		return 0, fault.New(fault.Invalid, "salt length neither 'auto', 'hash', nor an int: %s", text)
+	case n < 0:
+		return 0, fault.New(fault.Invalid, "salt length is invalid: %d", n)
 	}
 	return n, nil
 }
 
+// given is the input that the fields bring, and the context; missing is said where
+// there is no input.
+func given(f *engine.Fields, missing string) (input, salt []byte, err error) {
+	if !f.Has("input") {
+		return nil, nil, fault.New(fault.Invalid, "%s", missing)
+	}
+	if input, err = decoded(f, "input"); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "unable to decode input as base64: %w", err)
+	}
+	if salt, err = decoded(f, "context"); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "failed to base64-decode context")
+	}
+	return input, salt, f.Err()
+}
+
 func signOne(s scheme) work {
 	return func(k *key, f *engine.Fields) (map[string]any, error) {
-		input, salt := f.Bytes("input"), f.Bytes("context")
-		n, v, err := k.forNew(f.Int("key_version", 0))
-		switch {
-		case f.Err() != nil:
-			return nil, f.Err()
-		case !f.Has("input"):
-			return nil, fault.New(fault.Invalid, "missing input for signing")
-		case !k.kind().signs:
-			return nil, fault.New(fault.Invalid, "key type %s does not support signing", k.Type)
-		case err != nil:
+		input, salt, err := given(f, "missing input for signing")
+		if err != nil {
+			return nil, err
+		}
+		n, v, err := k.forNew(f.Int("key_version", 0), "signing")
+		if err != nil {
 			return nil, err
 		}
 		private, err := v.signer()
@@ -152,10 +184,11 @@ func (s scheme) write(version int, signature []byte) string {
 	return stamp(version, signature)
 }
 
-// digest hashes the input, unless the caller did.
-func (s scheme) digest(input []byte) ([]byte, error) {
+// digest hashes the input, unless the caller did. sized says that what was hashed
+// before must be as long as the hash that is named.
+func (s scheme) digest(input []byte, sized bool) ([]byte, error) {
 	if s.prehashed {
-		if s.hash != 0 && len(input) != s.hash.Size() {
+		if sized && s.hash != 0 && len(input) != s.hash.Size() {
 			return nil, fault.New(fault.Invalid, "the prehashed input has %d bytes; a hash of this kind has %d", len(input), s.hash.Size())
 		}
 		return input, nil
@@ -166,13 +199,11 @@ func (s scheme) digest(input []byte) ([]byte, error) {
 }
 
 func (s scheme) sign(private crypto.Signer, input []byte) ([]byte, error) {
-	if ed, ok := private.(ed25519.PrivateKey); ok {
-		if s.prehashed {
-			return nil, fault.New(fault.Unsupported, "ed25519 signs the message itself: leave prehashed out")
-		}
+	if ed, ok := private.(ed25519.PrivateKey); ok { // it hashes by itself: what is given is the message
 		return ed25519.Sign(ed, input), nil
 	}
-	digest, err := s.digest(input)
+	_, isRSA := private.(*rsa.PrivateKey)
+	digest, err := s.digest(input, isRSA)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +217,9 @@ func (s scheme) sign(private crypto.Signer, input []byte) ([]byte, error) {
 	case *rsa.PrivateKey:
 		if s.padding == "pkcs1v15" {
 			return rsa.SignPKCS1v15(nil, p, s.hash, digest)
+		}
+		if s.salt > p.Size()-s.hash.Size()-2 { // RFC 8017, section 9.1.1
+			return nil, fault.New(fault.Invalid, "requested salt length %d is invalid", s.salt)
 		}
 		return rsa.SignPSS(rand.Reader, p, s.hash, digest, &rsa.PSSOptions{SaltLength: s.salt, Hash: s.hash})
 	}
@@ -220,19 +254,19 @@ func fromJWS(signature []byte, bits int) ([]byte, bool) {
 
 func verifyOne(s scheme) work {
 	return func(k *key, f *engine.Fields) (map[string]any, error) {
-		input, salt := f.Bytes("input"), f.Bytes("context")
+		input, salt, err := given(f, "missing input for verification")
 		signature, mac := f.Text("signature"), f.Text("hmac")
 		switch {
+		case err != nil:
+			return nil, err
 		case f.Err() != nil:
 			return nil, f.Err()
-		case !f.Has("input"):
-			return nil, fault.New(fault.Invalid, "missing input for verification")
 		case signature != "" && mac != "":
 			return nil, fault.New(fault.Invalid, "provide one of 'signature' or 'hmac'")
 		case mac != "":
 			return verifyMAC(k, s, input, mac)
 		case signature == "":
-			return nil, fault.New(fault.Invalid, "neither a 'signature' nor an 'hmac' was given to verify")
+			return nil, fault.New(fault.Invalid, "neither a 'signature' nor an 'hmac' were given to verify")
 		case !k.kind().signs:
 			return nil, fault.New(fault.Invalid, "key type %s does not support verification", k.Type)
 		}
@@ -240,7 +274,7 @@ func verifyOne(s scheme) work {
 		if err != nil {
 			return nil, err
 		}
-		v, err := k.forOld(n)
+		v, err := k.forOld(n, "signature")
 		if err != nil {
 			return nil, err
 		}
@@ -258,26 +292,27 @@ func verifyOne(s scheme) work {
 
 // read reads a signature as write wrote it.
 func (s scheme) read(text string) (int, []byte, error) {
-	if s.encoding != "jws" {
-		return unstamp(text)
-	}
-	head, body, ok := strings.Cut(strings.TrimPrefix(text, prefix), ":")
-	n, err := strconv.Atoi(head)
-	if !ok || err != nil {
-		return 0, nil, fault.New(fault.Invalid, "invalid signature: no prefix")
-	}
-	b, err := base64.RawURLEncoding.DecodeString(body)
+	n, body, err := unstampText(text, "signature")
 	if err != nil {
-		return 0, nil, fault.New(fault.Invalid, "invalid signature: could not decode base64")
+		return 0, nil, err
+	}
+	encoding := base64.StdEncoding
+	if s.encoding == "jws" {
+		encoding = base64.RawURLEncoding
+	}
+	b, err := encoding.DecodeString(body)
+	if err != nil {
+		return 0, nil, fault.New(fault.Invalid, "invalid base64 signature value")
 	}
 	return n, b, nil
 }
 
 func (s scheme) verify(pub crypto.PublicKey, input, signature []byte) (bool, error) {
 	if ed, ok := pub.(ed25519.PublicKey); ok {
-		return !s.prehashed && ed25519.Verify(ed, input, signature), nil
+		return ed25519.Verify(ed, input, signature), nil
 	}
-	digest, err := s.digest(input)
+	_, isRSA := pub.(*rsa.PublicKey)
+	digest, err := s.digest(input, isRSA)
 	if err != nil {
 		return false, err
 	}
@@ -288,6 +323,10 @@ func (s scheme) verify(pub crypto.PublicKey, input, signature []byte) (bool, err
 			if signature, ok = fromJWS(signature, p.Curve.Params().BitSize); !ok {
 				return false, nil
 			}
+		}
+		var parts point
+		if rest, err := asn1.Unmarshal(signature, &parts); err != nil || len(rest) > 0 {
+			return false, fault.New(fault.Invalid, "supplied signature is invalid")
 		}
 		return ecdsa.VerifyASN1(p, digest, signature), nil
 	case *rsa.PublicKey:
@@ -301,13 +340,21 @@ func (s scheme) verify(pub crypto.PublicKey, input, signature []byte) (bool, err
 
 func hmacOne(s scheme) work {
 	return func(k *key, f *engine.Fields) (map[string]any, error) {
-		input := f.Bytes("input")
-		n, v, err := k.forNew(f.Int("key_version", 0))
+		input, _, err := given(f, "missing input for HMAC")
+		if err != nil {
+			return nil, err
+		}
+		asked := f.Int("key_version", 0)
+		switch {
+		case asked < 0:
+			return nil, fault.New(fault.Invalid, "key version does not exist (cannot be negative)")
+		case asked > k.Latest:
+			return nil, fault.New(fault.Invalid, "key version does not exist; latest key version is %d", k.Latest)
+		}
+		n, v, err := k.forNew(asked, "HMAC")
 		switch {
 		case f.Err() != nil:
 			return nil, f.Err()
-		case !f.Has("input"):
-			return nil, fault.New(fault.Invalid, "missing input for HMAC")
 		case err != nil:
 			return nil, err
 		case s.hash == 0:
@@ -329,11 +376,15 @@ func (k *key) mac(v *version, hash crypto.Hash, input []byte) []byte {
 }
 
 func verifyMAC(k *key, s scheme, input []byte, text string) (map[string]any, error) {
-	n, given, err := unstamp(text)
+	n, body, err := unstampText(text, "HMAC to verify")
 	if err != nil {
 		return nil, err
 	}
-	v, err := k.forOld(n)
+	given, err := base64.StdEncoding.DecodeString(body)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "unable to decode verification HMAC as base64: %w", err)
+	}
+	v, err := k.forOld(n, "HMAC")
 	if err != nil {
 		return nil, err
 	}

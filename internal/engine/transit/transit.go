@@ -79,7 +79,7 @@ func (e *Engine) find(ctx context.Context, name string) (*key, error) {
 	if err != nil || k == nil || !k.rotationDue(e.space.Now()) {
 		return k, err
 	}
-	err = e.change(ctx, name, func(fresh *key) error {
+	err = e.change(ctx, name, "key not found", func(fresh *key) error {
 		k = fresh
 		if !fresh.rotationDue(e.space.Now()) { // somebody else has done it
 			return nil
@@ -90,28 +90,29 @@ func (e *Engine) find(ctx context.Context, name string) (*key, error) {
 }
 
 // use is find for work with a key: one that is not there, or put away, is an error.
-func (e *Engine) use(ctx context.Context, name string) (*key, error) {
+// by says in the error what the key was wanted for.
+func (e *Engine) use(ctx context.Context, name, by string) (*key, error) {
 	k, err := e.find(ctx, name)
 	switch {
 	case err != nil:
 		return nil, err
 	case k == nil:
-		return nil, fault.New(fault.Invalid, "encryption key not found")
+		return nil, fault.New(fault.Invalid, "%s key not found", by)
 	case k.SoftDeleted:
 		return nil, fault.New(fault.Invalid, "the key is soft-deleted").WithHint("restore it with keys/%s/soft-delete-restore", name)
 	}
 	return k, nil
 }
 
-// change edits a key in one transaction.
-func (e *Engine) change(ctx context.Context, name string, edit func(*key) error) error {
+// change edits a key in one transaction; absent is said where there is none.
+func (e *Engine) change(ctx context.Context, name, absent string, edit func(*key) error) error {
 	return e.space.Update(ctx, func(w barrier.Writer) error {
 		k, err := load(ctx, w, name)
 		if err != nil {
 			return err
 		}
 		if k == nil {
-			return fault.New(fault.Invalid, "no existing key named %s could be found", name)
+			return fault.New(fault.Invalid, "%s", absent)
 		}
 		if err := edit(k); err != nil {
 			return err

@@ -191,11 +191,11 @@ func TestWhatIsRefused(t *testing.T) {
 		{"higher than", "encrypt/k", m{"plaintext": "", "key_version": 2}},
 		{"context", "encrypt/d", m{"plaintext": ""}},
 		{"no prefix", "decrypt/k", m{"ciphertext": "x"}},
-		{"unable to decrypt", "decrypt/k", m{"ciphertext": text}},
-		{"unable to decrypt", "decrypt/k", m{"ciphertext": text, "associated_data": b64("for two")}},
-		{"too short", "decrypt/k", m{"ciphertext": "vault:v1:AAAA"}},
+		{"message authentication failed", "decrypt/k", m{"ciphertext": text}},
+		{"message authentication failed", "decrypt/k", m{"ciphertext": text, "associated_data": b64("for two")}},
+		{"ciphertext length", "decrypt/k", m{"ciphertext": "vault:v1:AAAA"}},
 		{"too new", "decrypt/k", m{"ciphertext": "vault:v9:AAAA"}},
-		{"too new", "decrypt/k", m{"ciphertext": "vault:v0:AAAA"}},
+		{"too old", "decrypt/k", m{"ciphertext": "vault:v0:AAAA"}},
 		{"version number", "decrypt/k", m{"ciphertext": "vault:vx:AAAA"}},
 		{"not found", "decrypt/none", m{"ciphertext": text}},
 		{"does not support signing", "sign/k", m{"input": ""}},
@@ -253,7 +253,7 @@ func TestVersions(t *testing.T) {
 	w.refuse("greater than or equal", "keys/k/config", m{"min_decryption_version": 3, "min_encryption_version": 2})
 	w.write("keys/k/config", m{"min_decryption_version": 1})
 	w.write("decrypt/k", m{"ciphertext": old})
-	w.refuse("cannot be higher", "keys/k/trim", m{"min_available_version": 2})
+	w.refuse("cannot be greater", "keys/k/trim", m{"min_available_version": 2})
 	w.write("keys/k/config", m{"min_decryption_version": 2})
 	w.write("keys/k/trim", m{"min_available_version": 2})
 	w.refuse("min available", "keys/k/config", m{"min_decryption_version": 1})
@@ -302,7 +302,7 @@ func TestDerivedAndConvergent(t *testing.T) {
 	if a[:len("vault:v1:")+16] == other[:len("vault:v1:")+16] {
 		t.Error("two plaintexts share a nonce")
 	}
-	w.refuse("unable to decrypt", "decrypt/c", m{"ciphertext": a, "context": b64("two")})
+	w.refuse("message authentication failed", "decrypt/c", m{"ciphertext": a, "context": b64("two")})
 	w.write("keys/ed", m{"type": "ed25519", "derived": true})
 	signed := w.write("sign/ed", m{"input": b64("x"), "context": b64("one")})
 	if got := w.write("verify/ed", m{"input": b64("x"), "context": b64("one"), "signature": signed["signature"]}); got["valid"] != true || signed["public_key"] == "" {
@@ -442,6 +442,14 @@ func TestImport(t *testing.T) {
 	w.refuse("existing key", "keys/ours/import", m{"ciphertext": wrap(secret)})
 	w.refuse("wrong for", "keys/small/import", m{"ciphertext": wrap(secret[:16]), "type": "aes256-gcm96"})
 	w.refuse("does not open", "keys/bad/import", m{"ciphertext": base64.StdEncoding.EncodeToString(make([]byte, 600))})
+
+	// From one server to the next, and nobody sees the key.
+	w.write("keys/to/import", m{"public_key": string(pem.EncodeToMemory(block)), "type": "rsa-4096"})
+	moved := w.read("byok-export/to/theirs/latest")["keys"].(m)["1"]
+	w.write("keys/moved/import", m{"ciphertext": moved, "type": "aes256-gcm96"})
+	if got := w.write("decrypt/moved", m{"ciphertext": text})["plaintext"]; got != b64("moved") {
+		t.Errorf("the key that was exported to a key decrypts to %v", got)
+	}
 
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
