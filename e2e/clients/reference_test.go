@@ -71,6 +71,7 @@ func compareScript(t *testing.T, name string, script []request, known map[string
 		if err := d.Decode(&want); err != nil || want.ID != r.id {
 			t.Fatalf("%s: the recorded answer %d is of %q: renew them, see testdata/README.md (%v)", r.id, i+1, want.ID, err)
 		}
+		want.Body = p.plain("", want.Body) // as it would be recorded today
 		found = append(found, compareReply(t, r, want, p.play(t, r), known)...)
 	}
 	return found

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -179,7 +180,11 @@ var chance = map[string]bool{
 	"root_token": true, "migration_id": true, "keys_shares": true, "certificate": true, "serial_number": true,
 	"client_id": true, "client_secret": true, "access_token": true, "id_token": true, "sub": true,
 	"otp_length": true, "time": true, "timestamp": true, "timestamp_installed": true, "lease_id": true, "wrapped_token": true, "bound_key": true, "mount_accessor": true,
+	"last_updated_time": true, "expiration_time": true,
 }
+
+// uuid is a name that chance gave.
+var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // plain is v with the work of chance taken out.
 func (p *player) plain(name string, v any) any {
@@ -187,7 +192,7 @@ func (p *player) plain(name string, v any) any {
 	case map[string]any:
 		out := map[string]any{}
 		for k, e := range v {
-			out[p.name(k)] = p.plain(k, e)
+			out[uuid.ReplaceAllString(p.name(k), "<uuid>")] = p.plain(k, e)
 		}
 		return out
 	case []any:
@@ -197,13 +202,13 @@ func (p *player) plain(name string, v any) any {
 		}
 		return out
 	case string:
-		if v != "" && (chance[name] || len(name) == 1 && name[0] <= '9') { // a version of a key
+		if v != "" && v != "<number>" && (chance[name] || len(name) == 1 && name[0] <= '9') { // a version of a key
 			return "<text>"
 		}
 		if one, ok := strings.CutPrefix(v, "1 error occurred:\n\t* "); ok { // a form OpenBao and Vault use here and there
 			v = strings.TrimSpace(one)
 		}
-		return p.name(v)
+		return uuid.ReplaceAllString(p.name(v), "<uuid>")
 	case json.Number:
 		if chance[name] || len(v) == 10 && strings.HasPrefix(v.String(), "1") { // a time
 			return "<number>"

@@ -110,12 +110,17 @@ func (r *TokenRole) check(f *Fields) (err error) {
 		return fault.New(fault.Invalid, "'token_num_uses' cannot be negative")
 	case !tokenTypes[r.Type]:
 		return fault.New(fault.Invalid, "invalid 'token_type' value %q", r.Type)
-	case r.Type == "batch" && (r.Period > 0 || r.NumUses > 0):
-		return fault.New(fault.Invalid, "batch tokens can have neither a period nor a number of uses")
+	case r.batch() && r.Period > 0:
+		return fault.New(fault.Invalid, "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens")
+	case r.batch() && r.NumUses > 0:
+		return fault.New(fault.Invalid, "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count")
 	}
 	r.CIDRs, err = CIDRs(r.CIDRs)
 	return err
 }
+
+// batch reports whether the role may give batch tokens, which nothing is kept of.
+func (r *TokenRole) batch() bool { return r.Type == "batch" || r.Type == "default-batch" }
 
 var tokenTypes = map[string]bool{"": true, "default": true, "service": true, "batch": true, "default-service": true, "default-batch": true}
 

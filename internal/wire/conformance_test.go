@@ -344,7 +344,7 @@ func TestConformKV(t *testing.T) {
 		{does: "PATCH secret/data/a", body: `{"data":{"n":1}}`, header: mergePatch, status: 404},
 		{does: "POST secret/undelete/a", body: `{"versions":["3"]}`, status: 204},
 		{does: "GET secret/data/a", status: 200, shape: "data.data.n=1"},
-		{does: "POST secret/undelete/a", body: `{"versions":[]}`, status: 400, has: "no version number provided"},
+		{does: "POST secret/undelete/a", body: `{"versions":[]}`, status: 400, has: "No version number provided"},
 		{does: "POST secret/delete/a", body: `{}`, status: 400},
 		{does: "POST secret/delete/a", body: `{"versions":[1,99]}`, status: 204},
 		{does: "POST secret/destroy/a", body: `{"versions":"2"}`, status: 204},

@@ -292,7 +292,10 @@ func (e *Engine) showField(name string) engine.Handler {
 func (e *Engine) setField(field field) engine.Handler {
 	return func(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 		f := engine.Read(req)
-		if !field.empty && !f.Has(field.name) && !f.Has(strings.TrimPrefix(field.name, "token_")) {
+		if old := strings.TrimPrefix(field.name, "token_"); !field.empty && !f.Has(field.name) && !f.Has(old) {
+			if field.name == "token_period" { // as clients know it
+				return nil, fault.New(fault.Invalid, "missing %s", old)
+			}
 			return nil, fault.New(fault.Invalid, "missing %s", field.name)
 		}
 		return nil, e.edit(ctx, v["name"], func(_ barrier.Writer, r *role) error { return r.update(f) })

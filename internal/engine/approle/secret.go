@@ -121,7 +121,7 @@ func (r *role) secret(f *engine.Fields, now time.Time) (*secret, error) {
 	if f.Text("metadata") != "" {
 		inner := engine.Read(&engine.Request{Data: map[string]json.RawMessage{"metadata": f.Inner("metadata")}})
 		if s.Meta = inner.Pairs("metadata"); inner.Err() != nil {
-			return nil, fault.New(fault.Invalid, "metadata must be the text of a JSON object with texts")
+			return nil, fault.New(fault.Invalid, "failed to parse metadata: failed to parse the input: invalid <key,value> format")
 		}
 	}
 	var err error

@@ -220,7 +220,7 @@ func (e *v2) patchMeta(ctx context.Context, req *engine.Request, v engine.Vars) 
 	}
 	return nil, e.change(ctx, v["path"], func(w barrier.Writer, rec *record) (*record, error) {
 		if rec == nil {
-			return nil, fault.New(fault.NotFound, "there is no such key")
+			return nil, errAbsent
 		}
 		if err := checkMetaCAS(ctx, w, f, rec); err != nil {
 			return nil, err
@@ -267,7 +267,10 @@ func customFields(f *engine.Fields) (custom map[string]*string, err error) {
 			custom[name] = &text
 		}
 	}
-	return custom, values.Err()
+	if values.Err() != nil {
+		return nil, fault.New(fault.Invalid, "custom_metadata validation failed: %w", values.Err())
+	}
+	return custom, nil
 }
 
 // checkMetaCAS compares the version of the metadata that the writer believes to be

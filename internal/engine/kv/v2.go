@@ -16,6 +16,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/policy"
 )
 
 // v2 keeps versions of each key.
@@ -64,18 +65,37 @@ func (e *v2) Exists(ctx context.Context, path string) (bool, error) {
 	return exists(ctx, e.space, key)
 }
 
-const wrongPath = `invalid path for a versioned K/V secrets engine: use the "kv" commands, or see the API for where "data/" and "metadata/" go`
-
 // Handle implements engine.Engine.
 func (e *v2) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
 	if done, err := checkKey(req); done || err != nil {
 		return nil, err
 	}
 	resp, err := e.routes.Handle(ctx, req)
-	if fault.Is(err, fault.NotFound) {
-		return &engine.Response{Status: 404, Warnings: []string{wrongPath}}, nil
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return astray(req), nil
+	case errors.Is(err, errAbsent):
+		return &engine.Response{Status: 404, Header: map[string]string{"Content-Type": "application/json"}}, nil
 	}
 	return resp, err
+}
+
+// astray answers a path that version 2 does not have: as a rule it is one of version 1.
+func astray(req *engine.Request) *engine.Response {
+	const hint = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use."
+	text := hint + " If using the Vault CLI, use 'vault kv " + commands[req.Op] + "' for this operation."
+	switch {
+	case req.Path == "data" || req.Path == "metadata":
+		text = "Non-listing operations on the root of a K/V v2 mount are not supported."
+	case commands[req.Op] == "":
+		text = hint
+	}
+	return &engine.Response{Status: 404, Warnings: []string{text}}
+}
+
+// commands are the commands of clients for what can be asked.
+var commands = map[policy.Capability]string{
+	policy.Read: "get", policy.List: "list", policy.Create: "put", policy.Update: "put", policy.Patch: "patch", policy.Delete: "delete",
 }
 
 // change runs fn on a key's record (nil where there is none) in one durable
@@ -162,17 +182,18 @@ func (e *v2) write(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 	return e.put(ctx, req, v["path"], func(_ barrier.Writer, _ *record) (json.RawMessage, error) { return data, nil })
 }
 
-var errNothingToPatch = errors.New("nothing to patch")
+// errAbsent is a patch of what is not there: 404, and nothing to say about it.
+var errAbsent = errors.New("there is nothing to patch")
 
 func (e *v2) patch(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	change, err := payload(req)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := e.put(ctx, req, v["path"], func(w barrier.Writer, rec *record) (json.RawMessage, error) {
+	return e.put(ctx, req, v["path"], func(w barrier.Writer, rec *record) (json.RawMessage, error) {
 		last := rec.find(0)
 		if last == nil || last.gone(req.Now) {
-			return nil, errNothingToPatch
+			return nil, errAbsent
 		}
 		old, err := rec.content(ctx, w, last)
 		if err != nil {
@@ -180,10 +201,6 @@ func (e *v2) patch(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 		}
 		return merge(old, change, 0)
 	})
-	if errors.Is(err, errNothingToPatch) {
-		return nil, fault.New(fault.NotFound, "there is no current version to patch")
-	}
-	return resp, err
 }
 
 // payload is the "data" of a write.
@@ -203,7 +220,7 @@ func (e *v2) put(ctx context.Context, req *engine.Request, key string, fn func(b
 	options := engine.Read(req).Object("options")
 	cas := options.Int("cas", noCAS)
 	if options.Err() != nil {
-		return nil, options.Err()
+		return nil, fault.New(fault.Invalid, "error parsing check-and-set parameter")
 	}
 	var reply []byte
 	err := e.change(ctx, key, func(w barrier.Writer, rec *record) (*record, error) {
@@ -313,7 +330,11 @@ func (e *v2) each(ctx context.Context, req *engine.Request, key string, fn func(
 		return nil, f.Err()
 	}
 	if len(numbers) == 0 {
-		return nil, fault.New(fault.Invalid, "no version number provided")
+		text := "No version number provided"
+		if strings.HasPrefix(req.Path, "destroy/") {
+			text = "no version number provided" // as the reference has it
+		}
+		return nil, fault.New(fault.Invalid, "%s", text)
 	}
 	return nil, e.change(ctx, key, func(w barrier.Writer, rec *record) (*record, error) {
 		if rec == nil {

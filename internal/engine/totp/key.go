@@ -114,8 +114,10 @@ func (o *options) key() (*key, error) {
 	k := o.made
 	var err error
 	switch {
-	case o.generate && (o.text != "" || o.url != ""):
-		return nil, fault.New(fault.Invalid, "a key or a url should not be passed if generate is true")
+	case o.generate && o.text != "":
+		return nil, fault.New(fault.Invalid, "a key should not be passed if generate is true")
+	case o.generate && o.url != "":
+		return nil, fault.New(fault.Invalid, "a url should not be passed if generate is true")
 	case o.generate:
 		err = o.makeSecret(&k)
 	case o.url != "":
@@ -133,14 +135,18 @@ func (o *options) key() (*key, error) {
 
 func (o *options) makeSecret(k *key) error {
 	switch {
-	case k.Issuer == "":
-		return fault.New(fault.Invalid, "the issuer value is required for generated keys")
 	case k.Account == "":
 		return fault.New(fault.Invalid, "the account_name value is required for generated keys")
-	case o.keySize < 1 || o.keySize > maxSecret:
-		return fault.New(fault.Invalid, "the key_size value must be from 1 to %d", maxSecret)
-	case o.qrSize < 0 || o.qrSize > maxQR:
-		return fault.New(fault.Invalid, "the qr_size value must be from 0 to %d", maxQR)
+	case k.Issuer == "":
+		return fault.New(fault.Invalid, "the issuer value is required for generated keys")
+	case o.keySize < 1:
+		return fault.New(fault.Invalid, "the key_size value must be greater than zero")
+	case o.keySize > maxSecret:
+		return fault.New(fault.Invalid, "the key_size value must be at most %d", maxSecret)
+	case o.qrSize < 0:
+		return fault.New(fault.Invalid, "the qr_size value must be greater than or equal to zero")
+	case o.qrSize > maxQR:
+		return fault.New(fault.Invalid, "the qr_size value must be at most %d", maxQR)
 	}
 	k.Secret = make([]byte, o.keySize)
 	_, _ = rand.Read(k.Secret) // never fails: see crypto/rand
@@ -152,8 +158,13 @@ var base32Text = base32.StdEncoding.WithPadding(base32.NoPadding)
 func readSecret(text string) ([]byte, error) {
 	text = strings.ToUpper(strings.TrimRight(strings.ReplaceAll(text, " ", ""), "="))
 	secret, err := base32Text.DecodeString(text)
-	if err != nil || len(secret) == 0 || len(secret) > maxSecret {
-		return nil, fault.New(fault.Invalid, "invalid key value: want base32 of 1 to %d bytes", maxSecret)
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.Invalid, "invalid key value: %w", err)
+	case len(secret) == 0:
+		return nil, fault.New(fault.Invalid, "the key value is required")
+	case len(secret) > maxSecret:
+		return nil, fault.New(fault.Invalid, "invalid key value: it has over %d bytes", maxSecret)
 	}
 	return secret, nil
 }
@@ -162,7 +173,7 @@ func readSecret(text string) ([]byte, error) {
 func (k *key) takeURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "otpauth" || u.Host != "totp" {
-		return fault.New(fault.Invalid, "an error occurred while parsing url string: want otpauth://totp/...")
+		return fault.New(fault.Invalid, "an error occurred while parsing url string").WithHint("it must begin with otpauth://totp/")
 	}
 	q := u.Query()
 	if k.Secret, err = readSecret(q.Get("secret")); err != nil {
@@ -182,7 +193,7 @@ func (k *key) takeURL(text string) error {
 	for name, to := range map[string]*int{"period": &k.Period, "digits": &k.Digits} {
 		if value := q.Get(name); value != "" {
 			if *to, err = strconv.Atoi(value); err != nil {
-				return fault.New(fault.Invalid, "the url's %s is no whole number", name)
+				return fault.New(fault.Invalid, "an error occurred while parsing %s value in url", name)
 			}
 		}
 	}
@@ -192,11 +203,13 @@ func (k *key) takeURL(text string) error {
 func (k *key) validate() error {
 	switch {
 	case hashes[k.Algorithm] == nil:
-		return fault.New(fault.Invalid, "the algorithm value is not valid: want SHA1, SHA256 or SHA512")
+		return fault.New(fault.Invalid, "the algorithm value is not valid").WithHint("it must be SHA1, SHA256 or SHA512")
 	case k.Digits != 6 && k.Digits != 8:
 		return fault.New(fault.Invalid, "the digits value can only be 6 or 8")
-	case k.Period < 1 || k.Period > maxPeriod:
-		return fault.New(fault.Invalid, "the period value must be from 1 second to a day")
+	case k.Period < 1:
+		return fault.New(fault.Invalid, "the period value must be greater than zero")
+	case k.Period > maxPeriod:
+		return fault.New(fault.Invalid, "the period value must be at most a day")
 	case k.Skew != 0 && k.Skew != 1:
 		return fault.New(fault.Invalid, "the skew value must be 0 or 1")
 	case len(k.Issuer) > maxText || len(k.Account) > maxText:
