@@ -486,8 +486,10 @@ func (t *Tokens) extend(rec *record, asked Renewal, now time.Time) (warnings []s
 	}
 	rec.Expires, rec.Renewed = now.Add(ttl), now
 	if end := rec.Issued.Add(limit); limit > 0 && rec.Expires.After(end) {
+		if rec.Expires.Sub(end) > time.Second { // not for the moment since the login
+			warnings = append(warnings, capped(ttl, limit))
+		}
 		rec.Expires = end
-		warnings = append(warnings, capped(ttl, limit))
 	}
 	return warnings
 }
