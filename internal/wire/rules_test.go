@@ -61,7 +61,7 @@ path "unknown/*" { capabilities = ["read"] }`, "")
 		{"wrong verb", "LIST", "secret/config", w.root, "", nil, 405, "unsupported operation"},
 		{"wrong verb on sys", "DELETE", "sys/seal-status", w.root, "", nil, 405, "unsupported operation"},
 		{"strange verb", "BREW", "secret/data/a", w.root, "", nil, 405, ""},
-		{"not a v2 path", "GET", "secret/a", w.root, "", nil, 404, `"warnings":["invalid path`},
+		{"not a v2 path", "GET", "secret/a", w.root, "", nil, 404, `"warnings":["Invalid path`},
 		{"patch without type", "PATCH", "secret/data/a", w.root, `{"data":{}}`, nil, 415, "merge-patch"},
 		{"patch of nothing", "PATCH", "secret/data/none", w.root, `{"data":{}}`, []string{"Content-Type", "application/merge-patch+json"}, 404, ""},
 		{"no data", "POST", "secret/data/x", w.root, `{}`, nil, 400, "no data provided"},

@@ -71,11 +71,8 @@ func (e *v2) Handle(ctx context.Context, req *engine.Request) (*engine.Response,
 		return nil, err
 	}
 	resp, err := e.routes.Handle(ctx, req)
-	switch {
-	case fault.Is(err, fault.NotFound):
+	if fault.Is(err, fault.NotFound) && !errors.Is(err, errAbsent) {
 		return astray(req), nil
-	case errors.Is(err, errAbsent):
-		return &engine.Response{Status: 404, Header: map[string]string{"Content-Type": "application/json"}}, nil
 	}
 	return resp, err
 }
@@ -182,8 +179,7 @@ func (e *v2) write(ctx context.Context, req *engine.Request, v engine.Vars) (*en
 	return e.put(ctx, req, v["path"], func(_ barrier.Writer, _ *record) (json.RawMessage, error) { return data, nil })
 }
 
-// errAbsent is a patch of what is not there: 404, and nothing to say about it.
-var errAbsent = errors.New("there is nothing to patch")
+var errAbsent = fault.New(fault.NotFound, "there is no current version to patch")
 
 func (e *v2) patch(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	change, err := payload(req)
