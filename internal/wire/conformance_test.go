@@ -289,7 +289,7 @@ func TestConformOthers(t *testing.T) {
 	backup := w.call(200, "GET", "transit/backup/k", w.root, "").Data["backup"].(string)
 	w.ok("POST", "identity/group", w.root, `{"name":"g","type":"external"}`)
 	conform(t, w, nil, []row{
-		{does: "GET transit/backup/rsa", status: 500, has: "plaintext backup is disallowed on the policy"},
+		{does: "GET transit/backup/rsa", status: 500, has: "exporting is disallowed on the policy"},
 		{does: "POST transit/restore", body: `{"backup":"` + backup + `"}`, status: 500, has: `key \"k\" already exists`},
 		{does: "POST transit/restore", body: `{"backup":"` + backup + `","force":true}`, status: 204},
 		{does: "POST transit/sign/rsa", body: `{"input":"YQ==","salt_length":"-1"}`, status: 200},
