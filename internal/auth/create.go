@@ -324,7 +324,7 @@ func grantedPolicies(parent *record, n NewToken) ([]string, error) {
 	}
 	if slices.Contains(names, policy.RootName) {
 		if parent != nil && !parent.root() {
-			return nil, fault.New(fault.Invalid, "child policies must be subset of parent: only a root token can create root tokens")
+			return nil, fault.New(fault.Invalid, "child policies must be subset of parent").WithHint("only a root token can create root tokens")
 		}
 		return []string{policy.RootName}, nil
 	}

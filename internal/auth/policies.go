@@ -154,7 +154,9 @@ func checkName(name string) error {
 // among them, are fault.Invalid.
 func (p *Policies) Delete(ctx context.Context, name string) error {
 	name = policy.NormalName(name)
-	if _, _, known := builtin(name); known {
+	if _, fixed, known := builtin(name); known && !fixed {
+		return fault.New(fault.Invalid, "cannot delete %s policy", name)
+	} else if fixed {
 		return fault.New(fault.Invalid, "cannot delete %q policy", name)
 	}
 	return p.change(ctx, func(w barrier.Writer) error {

@@ -58,6 +58,7 @@ type Response struct {
 	Duration time.Duration   // lease_duration shown without a lease (KV v1's refresh hint)
 	Wrapped  json.RawMessage // unwrap: the stored answer, to be sent verbatim
 	Wrap     *Wrap           // rewrap: the answer stays stored, under this new token
+	Accessor string          // of what Data hands out, for whoever gets it wrapped
 }
 
 // Secret says how what was handed out is taken back (see package lease).

@@ -59,7 +59,7 @@ func (f *Fields) Int(name string, fallback int) int {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
-		f.fail(name, "a whole number")
+		f.refuse(name, "int")
 		return fallback
 	}
 	return n
@@ -73,7 +73,7 @@ func (f *Fields) Bool(name string, fallback bool) bool {
 	}
 	b, err := strconv.ParseBool(s)
 	if err != nil {
-		f.fail(name, "true or false")
+		f.refuse(name, "bool")
 		return fallback
 	}
 	return b
@@ -81,11 +81,28 @@ func (f *Fields) Bool(name string, fallback bool) bool {
 
 // Duration is a field as a duration, or 0 where it is missing or empty.
 func (f *Fields) Duration(name string) time.Duration {
-	d, err := ParseDuration(f.Text(name))
-	if err != nil {
-		f.fail(name, `a duration such as 90, "90s", "1h30m" or "5d"`)
+	text := f.Text(name)
+	d, err := ParseDuration(text)
+	if err != nil && f.err == nil {
+		f.err = fault.New(fault.Invalid, "error converting input for field %q: %w", name, err)
 	}
 	return d
+}
+
+// refuse keeps an error in the words clients know, but for what was sent: it may be
+// a secret in the wrong place.
+func (f *Fields) refuse(name, want string) {
+	if f.err == nil {
+		f.err = fault.New(fault.Invalid, "Field validation failed: error converting input for field %q: cannot parse '' as %s: invalid syntax", name, want)
+	}
+}
+
+// brief is enough of a text to see which was meant.
+func brief(text string) string {
+	if len(text) > 40 {
+		return text[:40] + "..."
+	}
+	return text
 }
 
 // List is a field as a list of texts: an array, or one text with commas.
@@ -221,10 +238,17 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	d, err := parseDuration(text)
-	if err != nil || d < 0 || d > maxDuration {
-		return 0, fault.New(fault.Invalid, "not a duration: want 90, \"90s\", \"1h30m\" or \"5d\"")
+	switch {
+	case err != nil:
+		err = fault.New(fault.Invalid, "time: invalid duration %q", brief(text))
+	case d < 0:
+		err = fault.New(fault.Invalid, "cannot provide negative value '%d'", int64(d/time.Second))
+	case d > maxDuration:
+		err = fault.New(fault.Invalid, "time: invalid duration %q: over a hundred years", brief(text))
+	default:
+		return d, nil
 	}
-	return d, nil
+	return 0, err.(*fault.Error).WithHint(`want 90, "90s", "1h30m" or "5d"`)
 }
 
 func parseDuration(text string) (time.Duration, error) {

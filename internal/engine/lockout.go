@@ -11,7 +11,15 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Limits of failed logins, as clients of Vault and OpenBao know them.
+// LockoutConfig are a mount's limits of failed logins; 0: as clients of Vault and
+// OpenBao know them, 5 failures with less than 15 minutes between, then 15 minutes.
+type LockoutConfig struct {
+	Off       bool          `json:"off,omitempty"`
+	Threshold int           `json:"threshold,omitempty"`
+	Duration  time.Duration `json:"duration,omitempty"` // of the lock
+	Reset     time.Duration `json:"reset,omitempty"`    // after which failures no longer count
+}
+
 const (
 	lockAfter = 5
 	lockFor   = 15 * time.Minute
@@ -19,10 +27,28 @@ const (
 
 // Lockout refuses an account for a while after too many failed logins. It counts in
 // the store: several servers count together, and a restart forgets nothing.
-type Lockout struct{ space barrier.Space }
+type Lockout struct {
+	space  barrier.Space
+	config LockoutConfig
+}
 
 // NewLockout counts in a space of its own.
-func NewLockout(space barrier.Space) Lockout { return Lockout{space} }
+func NewLockout(space barrier.Space, c *LockoutConfig) Lockout {
+	l := Lockout{space: space}
+	if c != nil {
+		l.config = *c
+	}
+	if l.config.Threshold == 0 {
+		l.config.Threshold = lockAfter
+	}
+	l.config.Duration = orDefault(l.config.Duration, lockFor)
+	l.config.Reset = orDefault(l.config.Reset, lockFor)
+	return l
+}
+
+func (l Lockout) locked(f failures) bool {
+	return !l.config.Off && f.Count >= l.config.Threshold && l.space.Now().Before(f.Last.Add(l.config.Duration))
+}
 
 type failures struct {
 	Count int       `json:"count"`
@@ -33,8 +59,8 @@ type failures struct {
 func (l Lockout) Check(ctx context.Context, account string) error {
 	return l.space.View(ctx, func(r barrier.Reader) error {
 		f, err := loadFailures(ctx, r, account)
-		if err == nil && f.Count >= lockAfter && l.space.Now().Before(f.Last.Add(lockFor)) {
-			err = fault.New(fault.Denied, "permission denied: too many failed logins")
+		if err == nil && l.locked(f) {
+			err = fault.New(fault.Denied, "permission denied").WithHint("too many failed logins: wait, or ask for sys/locked-users/.../unlock")
 		}
 		return err
 	})
@@ -46,6 +72,9 @@ const swept = 10
 
 // Failed counts a failed login.
 func (l Lockout) Failed(ctx context.Context, account string) error {
+	if l.config.Off {
+		return nil
+	}
 	old, err := l.space.Expired(ctx, l.space.Now(), swept)
 	if err != nil {
 		return err
@@ -59,11 +88,11 @@ func (l Lockout) Failed(ctx context.Context, account string) error {
 		if err != nil {
 			return err
 		}
-		if !now.Before(f.Last.Add(lockFor)) {
+		if !now.Before(f.Last.Add(l.config.Reset)) {
 			f.Count = 0
 		}
 		f.Count, f.Last = f.Count+1, now
-		return w.Put(ctx, barrier.Entry{Path: account, Value: Stored(f), Expires: now.Add(lockFor)})
+		return w.Put(ctx, barrier.Entry{Path: account, Value: Stored(f), Expires: now.Add(max(l.config.Reset, l.config.Duration))})
 	})
 }
 
@@ -111,7 +140,7 @@ func (l Lockout) Locked(ctx context.Context) (accounts []string, err error) {
 			if err != nil {
 				return err
 			}
-			if f.Count >= lockAfter && l.space.Now().Before(f.Last.Add(lockFor)) {
+			if l.locked(f) {
 				accounts = append(accounts, name)
 			}
 		}

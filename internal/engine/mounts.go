@@ -6,6 +6,7 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -30,7 +31,7 @@ type Mount struct {
 	Description string            `json:"description,omitempty"`
 	UUID        string            `json:"uuid"`
 	Accessor    string            `json:"accessor"` // "kv_1a2b3c4d"
-	Options     map[string]string `json:"options,omitempty"`
+	Options     map[string]string `json:"options"`  // nil and empty are told apart: clients see which was sent
 	Local       bool              `json:"local,omitempty"`
 	SealWrap    bool              `json:"seal_wrap,omitempty"`
 	Config      MountConfig       `json:"config"`
@@ -54,7 +55,7 @@ type MountConfig struct {
 	RequestHeaders  []string       `json:"request_headers,omitempty"`
 	ResponseHeaders []string       `json:"response_headers,omitempty"`
 	PluginVersion   string         `json:"plugin_version,omitempty"`
-	UserLockout     map[string]any `json:"user_lockout,omitempty"`
+	UserLockout     *LockoutConfig `json:"lockout,omitempty"` // of auth methods with passwords; nil: as usual
 }
 
 // Auth reports whether the mount is an auth method.
@@ -129,12 +130,34 @@ func NewMounts(space barrier.Space, kinds map[string]Kind, exclusive bool) *Moun
 // Fix adds a mount that is always there. Only for the wiring, before the first
 // request. The accessor is the same on every node.
 func (m *Mounts) Fix(path, kind, description string, e Engine) {
-	mount := Mount{Path: path, Kind: kind, Description: description, UUID: "fixed-" + kind, Accessor: FixedAccessor(kind), System: m.System}
+	sum := sha256.Sum256([]byte("fixed mount " + kind))
+	mount := Mount{Path: path, Kind: kind, Description: description, UUID: dashed(sum[:16]), Accessor: FixedAccessor(path, kind), System: m.System}
+	switch kind { // as clients know them
+	case "cubbyhole":
+		mount.Local = true
+	case "identity":
+		mount.Config.RequestHeaders = []string{"Authorization"}
+	case "system":
+		mount.SealWrap, mount.Config.RequestHeaders = true, []string{"Accept"}
+	}
 	m.fixed[path] = &Slot{Mount: mount, Engine: e, Special: e.Special(), Fixed: true}
 }
 
-// FixedAccessor is the accessor of the fixed mount of a kind.
-func FixedAccessor(kind string) string { return kind + "_fixed" }
+// FixedAccessor is the accessor of the fixed mount at a path: "auth_token_1a2b3c4d".
+func FixedAccessor(path, kind string) string {
+	sum := sha256.Sum256([]byte("fixed accessor " + path))
+	return accessorName(path, kind) + hex.EncodeToString(sum[:4])
+}
+
+func accessorName(path, kind string) string {
+	if strings.HasPrefix(path, "auth/") {
+		return "auth_" + kind + "_"
+	}
+	return kind + "_"
+}
+
+// Fixed reports whether the mount at a path is always there.
+func (m *Mounts) Fixed(path string) bool { return m.fixed[slashed(path)] != nil }
 
 // Resolve finds the mount that serves a path, and the path below it. Where
 // there is none the slot is nil. While sealed, only fixed mounts are found; any
@@ -226,14 +249,14 @@ func (m *Mounts) Kinds() []string { return slices.Sorted(maps.Keys(m.kinds)) }
 // above or below one) and an unknown kind are fault.Invalid.
 func (m *Mounts) Add(ctx context.Context, mount Mount) error {
 	mount.Path = slashed(mount.Path)
-	mount.UUID = randomHex(16)
-	mount.Accessor = mount.Kind + "_" + randomHex(4)
-	if m.kinds[mount.kind()] == nil {
-		return fault.New(fault.Invalid, "no engine of type %q", mount.Kind)
-	}
+	mount.UUID = randomUUID()
+	mount.Accessor = accessorName(mount.Path, mount.Kind) + randomHex(4)
 	return m.edit(ctx, func(list map[string]Mount) error {
 		if used := m.inUse(list, mount.Path); used != "" {
-			return fault.New(fault.Invalid, "path is already in use at %s", used)
+			return fault.New(fault.Invalid, "path is already in use at %s", strings.TrimPrefix(used, "auth/"))
+		}
+		if m.kinds[mount.kind()] == nil {
+			return fault.New(fault.Invalid, "plugin not found in the catalog: %s", mount.Kind).WithHint("there are %s", strings.Join(m.Kinds(), ", "))
 		}
 		list[mount.Path] = mount
 		return nil
@@ -245,8 +268,11 @@ func (m *Mounts) Tune(ctx context.Context, path string, fn func(*Mount) error) e
 	path = slashed(path)
 	return m.edit(ctx, func(list map[string]Mount) error {
 		mount, ok := list[path]
+		if !ok && m.fixed[path] != nil {
+			return fault.New(fault.Invalid, "cannot tune %q", path)
+		}
 		if !ok || mount.Namespace != nil {
-			return fault.New(fault.Invalid, "no mount at %s that can be tuned", path)
+			return fault.New(fault.Invalid, "tune of path %q failed: no mount entry found", path)
 		}
 		if err := fn(&mount); err != nil {
 			return err
@@ -288,10 +314,10 @@ func (m *Mounts) Move(ctx context.Context, from, to string) error {
 		if !ok || mount.Namespace != nil {
 			return fault.New(fault.Invalid, "no matching mount at %q", from)
 		}
-		delete(list, from)
 		if used := m.inUse(list, to); used != "" {
-			return fault.New(fault.Invalid, "path is already in use at %s", used)
+			return fault.New(fault.Invalid, "path already in use at %q", used)
 		}
+		delete(list, from)
 		mount.Path = to
 		list[to] = mount
 		return nil
@@ -317,6 +343,14 @@ func slashed(path string) string {
 		return ""
 	}
 	return path + "/"
+}
+
+func randomUUID() string { return dashed(randomBytes(16)) }
+
+// dashed writes 16 bytes as UUIDs are written.
+func dashed(b []byte) string {
+	s := hex.EncodeToString(b)
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
 func randomHex(n int) string { return hex.EncodeToString(randomBytes(n)) }

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -44,6 +45,12 @@ type wrapped struct {
 	Answer          json.RawMessage `json:"answer"`
 }
 
+const wrappingPrefix = "gkw."
+
+// IsWrappingToken reports whether a token has the form of one that opens a wrapped
+// answer.
+func IsWrappingToken(token string) bool { return strings.HasPrefix(token, wrappingPrefix) }
+
 // NewWrapping keeps wrapped answers in a space.
 func NewWrapping(space barrier.Space) *Wrapping { return &Wrapping{space: space} }
 
@@ -55,7 +62,7 @@ func NewWrappingOf(space barrier.Space, namespace string) *Wrapping {
 // Keep stores an answer; Path, TTL and WrappedAccessor of about are given by
 // the caller, the rest is filled in.
 func (w *Wrapping) Keep(ctx context.Context, answer json.RawMessage, about Wrap) (*Wrap, error) {
-	about.Token = "gkw." + randomText(24) + w.suffix
+	about.Token = wrappingPrefix + randomText(24) + w.suffix
 	about.Accessor = randomText(18)
 	about.Created = w.space.Now()
 	raw, err := json.Marshal(wrapped{

@@ -28,7 +28,11 @@ func (r *Response) AppendEnvelope(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b = engine.AppendText(append(b, `{"request_id":`...), r.ID)
+	id := r.ID
+	if r.Wrap != nil {
+		id = "" // as clients know it: the request's own is in what is wrapped
+	}
+	b = engine.AppendText(append(b, `{"request_id":`...), id)
 	b = appendLease(b, a)
 	b = append(append(b, `,"data":`...), data...)
 	b = appendWrap(append(b, `,"wrap_info":`...), r.Wrap)

@@ -16,7 +16,10 @@ import (
 // The texts clients look for.
 var (
 	errDenied = fault.New(fault.Denied, "permission denied")
-	errSealed = fault.New(fault.Sealed, "Vault is sealed").WithHint("unseal the server: goldkeep operator unseal")
+	// ErrNotAllowed is what the holder of a good token gets where its policies do
+	// not allow what is asked; the wire tells it apart from a bad token.
+	ErrNotAllowed = fault.New(fault.Denied, "permission denied")
+	errSealed     = fault.New(fault.Sealed, "Vault is sealed").WithHint("unseal the server: goldkeep operator unseal")
 )
 
 // sealedOr gives every error that means "sealed" the text clients look for: the
@@ -36,7 +39,7 @@ const maxPath = 1024
 func checkPath(path string) error {
 	switch {
 	case path == "":
-		return fault.New(fault.NotFound, "no path")
+		return fault.New(fault.NotFound, "no handler for route %q. route entry not found.", path)
 	case len(path) > maxPath:
 		return fault.New(fault.Invalid, "the path is over %d bytes", maxPath)
 	case path[0] == '/' || strings.Contains(path, "//"):

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func (p *Policy) readTop(top node) error {
 				return err
 			}
 		default:
-			return lineError(f.line, "unknown key %q: a policy holds path blocks", f.name)
+			return knownError(f.line, fmt.Sprintf("1 error occurred:\n\t* invalid key %q on line %d\n\n", f.name, f.line), "unknown key %q: a policy holds path blocks", f.name)
 		}
 	}
 	return nil
@@ -148,7 +149,8 @@ func (r *Rule) readKey(key field) (err error) {
 		r.MaxWrap, err = readDuration(key)
 	case "comment":
 	default:
-		err = lineError(key.line, "unknown key %q in path %q", key.name, r.Path)
+		known := fmt.Sprintf("1 error occurred:\n\t* path %q: invalid key %q on line %d\n\n", r.Path, key.name, key.line)
+		err = knownError(key.line, known, "unknown key %q in path %q", key.name, r.Path)
 	}
 	return err
 }
@@ -161,7 +163,7 @@ func (r *Rule) readCapabilities(key field) error {
 	for _, name := range names {
 		c := Capability(name)
 		if c.bit() == 0 {
-			return lineError(key.line, "path %q: unknown capability %q; there are create, read, update, patch, delete, list, scan, sudo and deny", r.Path, name)
+			return knownError(key.line, fmt.Sprintf("path %q: invalid capability %q", r.Path, name), "path %q: unknown capability %q; there are create, read, update, patch, delete, list, scan, sudo and deny", r.Path, name)
 		}
 		r.add(c)
 	}

@@ -5,6 +5,7 @@ package policy
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -54,7 +55,10 @@ func ParsePassword(text string) (*Password, error) {
 		err = p.check()
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "password policy: %w", err)
+		return nil, fault.New(fault.Invalid, "invalid password policy: %w", err)
+	}
+	if p.Length < minPassword || p.Length > maxPassword {
+		return nil, fault.New(fault.Invalid, "passwords must be between %d and %d characters", minPassword, maxPassword)
 	}
 	return p, nil
 }
@@ -101,7 +105,7 @@ func (p *Password) readRules(rules node) error {
 	}
 	for _, f := range rules.fields {
 		if f.name != "charset" {
-			return lineError(f.line, "unknown rule %q: there is only \"charset\"", f.name)
+			return fmt.Errorf("unable to parse rules: unable to parse rule %s: unrecognized rule type %s", f.name, f.name)
 		}
 		bodies := []node{f.val}
 		if f.val.kind == list {
@@ -152,10 +156,14 @@ func (c Charset) check(line int) error {
 }
 
 func (p *Password) check() error {
-	if p.Length < minPassword || p.Length > maxPassword {
-		return fmt.Errorf("passwords must be between %d and %d characters", minPassword, maxPassword)
-	}
-	if len(p.Charsets) == 0 || len(p.Charsets) > maxCharsets {
+	switch {
+	case p.Length <= 0 && len(p.Charsets) == 0:
+		return errors.New("2 errors occurred:\n\t* length must be > 0\n\t* no charset specified\n\n")
+	case p.Length <= 0:
+		return errors.New("1 error occurred:\n\t* length must be > 0\n\n")
+	case len(p.Charsets) == 0:
+		return errors.New("1 error occurred:\n\t* no charset specified\n\n")
+	case len(p.Charsets) > maxCharsets:
 		return fmt.Errorf("there must be 1 to %d charsets", maxCharsets)
 	}
 	needed := 0
@@ -163,7 +171,7 @@ func (p *Password) check() error {
 		needed += min(c.Min, maxPassword+1)
 	}
 	if needed > p.Length {
-		return fmt.Errorf("the charsets need at least %d characters, more than the length of %d", needed, p.Length)
+		return fmt.Errorf("1 error occurred:\n\t* specified rules require at least %d characters but %d is specified\n\n", needed, p.Length)
 	}
 	return nil
 }

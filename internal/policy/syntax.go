@@ -51,13 +51,37 @@ type field struct {
 	val  node
 }
 
+// SyntaxError is what is wrong with a text, and where.
+type SyntaxError struct {
+	Line int // 0: not known
+	Text string
+	wire string
+}
+
+// Error implements error.
+func (e *SyntaxError) Error() string {
+	if e.Line <= 0 {
+		return e.Text
+	}
+	return fmt.Sprintf("line %d: %s", e.Line, e.Text)
+}
+
+// Wire is the error in the words that clients of /v1 know, where there are such.
+func (e *SyntaxError) Wire() string {
+	if e.wire == "" {
+		return e.Error()
+	}
+	return e.wire
+}
+
 // lineError is an error at a line of the text.
 func lineError(line int, format string, args ...any) error {
-	msg := fmt.Errorf(format, args...)
-	if line <= 0 {
-		return msg
-	}
-	return fmt.Errorf("line %d: %w", line, msg)
+	return &SyntaxError{Line: line, Text: fmt.Errorf(format, args...).Error()}
+}
+
+// knownError is a lineError that /v1 tells in other words.
+func knownError(line int, wire, format string, args ...any) error {
+	return &SyntaxError{Line: line, Text: fmt.Sprintf(format, args...), wire: wire}
 }
 
 // readSyntax reads a text as JSON where it starts with "{", as HCL otherwise.
@@ -81,7 +105,7 @@ func readHCL(src []byte) (n node, err error) {
 	}()
 	f, err := parser.ParseDontErrorOnDuplicateKeys(src)
 	if err != nil {
-		return node{}, fmt.Errorf("not valid HCL: %w", err)
+		return node{}, knownError(0, err.Error(), "not valid HCL: %v", err)
 	}
 	top, ok := f.Node.(*ast.ObjectList)
 	if !ok {

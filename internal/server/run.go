@@ -175,7 +175,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, s.notReady(r.Context())) })
-	return mux
+	return wire.Uncached(mux)
 }
 
 // notReady lists what keeps the server from handing out secrets.

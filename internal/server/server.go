@@ -224,7 +224,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: built, Storage: s.storageName(), Unmounted: s.entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
 	})
-	s.mounts.Fix("sys/", "system", "system endpoints", s.sys)
+	s.mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", s.sys)
 	s.gate = gate.New(gate.Options{
 		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
 		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Room: s.room, Now: s.store.Now, Logger: s.log,

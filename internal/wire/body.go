@@ -24,14 +24,18 @@ const (
 	maxFields = 10_000 // at the top level
 )
 
-var errPatchType = engine.WithStatus(fault.New(fault.Invalid, "PATCH requires Content-Type of application/merge-patch+json"), http.StatusUnsupportedMediaType)
+// errJSON is a body that is not what it must be.
+func errJSON(format string, args ...any) error {
+	return fault.New(fault.Invalid, "error parsing JSON").WithHint(format, args...)
+}
 
 // readFields reads a body's top-level fields. It is JSON whatever it is called,
 // but for a form that does not look like JSON. Values are kept as they came.
 func readFields(r *http.Request, body io.Reader, op policy.Capability) (map[string]json.RawMessage, error) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if op == policy.Patch && kind != "application/merge-patch+json" {
-		return nil, errPatchType
+		return nil, engine.WithStatus(
+			fault.New(fault.Invalid, "PATCH requires Content-Type of application/merge-patch+json, provided %s", kind), http.StatusUnsupportedMediaType)
 	}
 	raw, err := readAll(body, r.ContentLength)
 	if err != nil {
@@ -67,10 +71,10 @@ func jsonFields(raw []byte) (map[string]json.RawMessage, error) {
 		return map[string]json.RawMessage{}, nil
 	}
 	if raw[0] != '{' {
-		return nil, fault.New(fault.Invalid, "the request body must be a JSON object")
+		return nil, errJSON("the request body must be a JSON object")
 	}
 	if !utf8.Valid(raw) {
-		return nil, fault.New(fault.Invalid, "the request body is not UTF-8")
+		return nil, fault.New(fault.Invalid, "error parsing JSON: the request body is not UTF-8")
 	}
 	switch deepest, width := measure(raw); {
 	case deepest > maxDepth:
@@ -80,7 +84,7 @@ func jsonFields(raw []byte) (map[string]json.RawMessage, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, fault.New(fault.Invalid, "error parsing JSON: the request body is no JSON object")
+		return nil, errJSON("the request body is no JSON object")
 	}
 	return fields, nil
 }

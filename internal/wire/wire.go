@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,6 +109,8 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		return nil, err
 	}
 	switch {
+	case req.Op == policy.Patch && slices.Contains(plainPaths, r.URL.Path):
+		return nil, errVerb
 	case req.Op == policy.Read || req.Op == policy.List || req.Op == policy.Scan || req.Op == engine.Help:
 		req.Data = readQuery(req.Query)
 	case h.gate.Streams(r.Context(), path):
@@ -153,9 +156,13 @@ func operation(r *http.Request, query map[string][]string) (policy.Capability, e
 		return policy.Patch, nil
 	case http.MethodDelete:
 		return policy.Delete, nil
+	case http.MethodOptions:
+		return "", fault.New(fault.Unsupported, "unsupported operation")
 	}
-	return "", fault.New(fault.Unsupported, "unsupported operation")
+	return "", errVerb
 }
+
+var errVerb = fault.New(fault.Unsupported, "unsupported operation")
 
 var errFolder = fault.New(fault.Invalid, "cannot write to a path ending in '/'")
 
@@ -194,7 +201,7 @@ func wrapTTL(r *http.Request) (time.Duration, error) {
 	}
 	ttl, err := engine.ParseDuration(text[0])
 	if err != nil {
-		return 0, fault.New(fault.Invalid, "header X-Vault-Wrap-TTL is %w", err)
+		return 0, fault.New(fault.Invalid, "error parsing X-Vault-Wrap-TTL header: %w", err)
 	}
 	return ttl, nil
 }
@@ -314,6 +321,31 @@ var statuses = map[fault.Kind]int{
 	fault.Unsupported: 405, fault.TooLarge: 413, fault.Limited: 429, fault.Sealed: 503, fault.Unavailable: 503, fault.Internal: 500,
 }
 
+// plainPaths are as old as the API: a verb they do not know is answered without
+// a word.
+var plainPaths = []string{"/v1/sys/init", "/v1/sys/seal-status", "/v1/sys/unseal", "/v1/sys/seal", "/v1/sys/health", "/v1/sys/leader", "/v1/sys/step-down"}
+
+// said is an error in the form clients know: what the framework says, and not an
+// engine, is a list of one.
+func said(r *http.Request, err error) []string {
+	text := fault.Public(err)
+	switch {
+	case errors.Is(err, errVerb), fault.Is(err, fault.Unsupported) && slices.Contains(plainPaths, r.URL.Path):
+		return []string{}
+	case errors.Is(err, gate.ErrNotAllowed), text == "unsupported operation", text == "unsupported path":
+		return []string{"1 error occurred:\n\t* " + text + "\n\n"}
+	}
+	return []string{text}
+}
+
+// Uncached says of every answer that nobody may keep it.
+func Uncached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Cache-Control"] = noStore
+		next.ServeHTTP(w, r)
+	})
+}
+
 // fail answers an error. What nobody classified goes to the log, not outside.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := fault.KindOf(err)
@@ -326,7 +358,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body, _ := json.Marshal(struct { // texts always marshal
 		Errors []string `json:"errors"`
-	}{[]string{fault.Public(err)}})
+	}{said(r, err)})
 	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -180,7 +180,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 		Quotas:    quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
 	})
-	mounts.Fix("sys/", "system", "system endpoints", w.sys)
+	mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", w.sys)
 	mounts.Fix("api/", "api", "", evidence{})
 	return gate.New(gate.Options{
 		Barrier: w.b, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: leases,

@@ -30,7 +30,7 @@ type Engine struct {
 // New returns the kind of engine whose tokens are made by tokens.
 func New(tokens engine.Tokens) engine.Kind {
 	return func(m engine.Mount, space barrier.Space) engine.Engine {
-		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout"))}
+		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout"), m.Config.UserLockout)}
 		e.Method = engine.Method{
 			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login"}, Folder: "role", Kept: rolePath,
 			Router: engine.Routes(append(append([]engine.Route{

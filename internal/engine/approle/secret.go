@@ -103,7 +103,7 @@ func (e *Engine) addSecret(ctx context.Context, req *engine.Request, name, id st
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Data: map[string]any{
+	return &engine.Response{Accessor: s.Accessor, Data: map[string]any{
 		"secret_id": id, "secret_id_accessor": s.Accessor, "secret_id_ttl": int64(s.TTL / time.Second), "secret_id_num_uses": s.Uses,
 	}}, nil
 }

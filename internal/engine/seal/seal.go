@@ -236,9 +236,11 @@ func Initialize(ctx context.Context, b Barrier, tokens Tokens, o barrier.InitOpt
 // RootToken makes a token that may do everything and does not expire. id is ""
 // for a random one.
 func RootToken(ctx context.Context, tokens Tokens, id string) (string, error) {
-	granted, err := tokens.Create(ctx, auth.NewToken{
-		ID: id, Policies: []string{policy.RootName}, Display: "root", Path: "auth/token/root", NoDefault: true,
-	})
+	n := auth.NewToken{ID: id, Policies: []string{policy.RootName}, Display: "root", Path: "auth/token/root", NoDefault: true}
+	if id != "" { // somebody's own, as if they had made it
+		n.Display, n.Path = "token", "auth/token/create"
+	}
+	granted, err := tokens.Create(ctx, n)
 	if err != nil {
 		return "", err
 	}

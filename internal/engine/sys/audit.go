@@ -72,5 +72,5 @@ func (e *Engine) auditHash(ctx context.Context, req *engine.Request, v engine.Va
 			return &engine.Response{Data: map[string]string{"hash": hash}, Flat: true}, nil
 		}
 	}
-	return nil, fault.New(fault.Invalid, "unknown audit backend %q", strings.Trim(v["path"], "/"))
+	return nil, fault.New(fault.Invalid, "unknown audit backend %q", strings.Trim(v["path"], "/")+"/")
 }

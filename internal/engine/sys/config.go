@@ -205,7 +205,7 @@ func (e *Engine) listAuditHeaders(ctx context.Context, _ *engine.Request, _ engi
 	if all == nil {
 		all = headers[auditHeader]{}
 	}
-	return &engine.Response{Data: map[string]any{"headers": all}}, nil
+	return &engine.Response{Data: map[string]any{"headers": all}, Flat: true}, nil
 }
 
 func (e *Engine) readAuditHeader(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
@@ -216,9 +216,9 @@ func (e *Engine) readAuditHeader(ctx context.Context, _ *engine.Request, v engin
 	name := strings.ToLower(v["header"])
 	kept, ok := all[name]
 	if !ok {
-		return nil, fault.New(fault.Invalid, "could not find header in config")
+		return nil, fault.New(fault.Invalid, "Could not find header in config")
 	}
-	return &engine.Response{Data: map[string]auditHeader{name: kept}}, nil
+	return &engine.Response{Data: map[string]auditHeader{v["header"]: kept}}, nil
 }
 
 func (e *Engine) writeAuditHeader(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {

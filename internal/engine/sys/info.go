@@ -204,7 +204,7 @@ func (e *Engine) plugin(_ context.Context, _ *engine.Request, v engine.Vars) (*e
 	for _, name := range e.kinds()[v["type"]] {
 		if name == v["name"] {
 			return &engine.Response{Data: map[string]any{
-				"args": []string{}, "builtin": true, "command": "", "deprecation_status": "supported", "name": name, "sha256": "", "version": e.builtinVersion(),
+				"args": nil, "builtin": true, "command": "", "deprecation_status": "supported", "name": name, "sha256": "", "version": e.builtinVersion(),
 			}}, nil
 		}
 	}

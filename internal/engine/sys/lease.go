@@ -55,6 +55,9 @@ func (e *Engine) lookupLease(ctx context.Context, req *engine.Request, v engine.
 		return nil, err
 	}
 	l, err := e.o.Leases.Lookup(ctx, id)
+	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.Invalid, "invalid lease")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func (e *Engine) failingLeases(ctx context.Context, req *engine.Request, _ engin
 		return nil, f.Err()
 	}
 	if kind != "irrevocable" {
-		return nil, fault.New(fault.Invalid, "type must be \"irrevocable\"")
+		return nil, nil
 	}
 	failing, err := e.o.Leases.Failing(ctx, limit)
 	if err != nil {
@@ -125,12 +128,16 @@ func (e *Engine) failingLeases(ctx context.Context, req *engine.Request, _ engin
 		counts[mount]++
 		list = append(list, map[string]string{"lease_id": l.ID, "error": l.LastError})
 	}
-	return &engine.Response{Data: map[string]any{"lease_count": len(list), "counts": counts, "leases": list}}, nil
+	data := map[string]any{"lease_count": len(list), "leases": list}
+	if len(list) > 0 {
+		data["counts"] = counts
+	}
+	return &engine.Response{Data: data}, nil
 }
 
 func (e *Engine) tidyLeases(context.Context, *engine.Request, engine.Vars) (*engine.Response, error) {
 	e.o.Leases.Wake()
-	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully started. Any information from the operation will be printed to the server's logs."}}, nil
+	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs."}}, nil
 }
 
 // revokeLease ends a lease. With sync false the answer does not wait for the

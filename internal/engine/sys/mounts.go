@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,26 +119,38 @@ func (e *Engine) mount(isAuth bool) engine.Handler {
 
 func (e *Engine) add(ctx context.Context, f *engine.Fields, path string, isAuth bool) error {
 	m := engine.Mount{Path: path, Kind: f.Text("type"), Description: f.Text("description"), Options: f.Map("options")}
+	if f.Raw("options") == nil {
+		m.Options = map[string]string{}
+	}
 	if f.Err() != nil {
 		return f.Err()
 	}
 	if m.Kind == "" {
-		return missing("type")
+		return fault.New(fault.Invalid, "backend type must be specified as a string")
 	}
-	if !isAuth && strings.HasPrefix(m.Path, "auth/") || strings.HasPrefix(m.Path, "sys/") {
-		return fault.New(fault.Invalid, "cannot mount at %q", m.Path)
+	if !isAuth && protected(m.Path) {
+		return fault.New(fault.Invalid, "cannot mount %q", m.Path)
 	}
 	m.Local, m.SealWrap = f.Bool("local", false), f.Bool("seal_wrap", false)
 	if f.Err() != nil {
 		return f.Err()
 	}
-	if err := readMountConfig(f.Object("config"), &m.Config); err != nil {
+	config := f.Object("config")
+	if err := firstLifetimes(config, &m.Config); err != nil {
+		return err
+	}
+	if err := readMountConfig(config, &m); err != nil {
 		return err
 	}
 	if err := settleKind(&m); err != nil {
 		return err
 	}
 	return e.o.Mounts.Add(ctx, m)
+}
+
+// protected are the paths where nobody mounts anything, and what is below them.
+func protected(path string) bool {
+	return slices.ContainsFunc([]string{"audit/", "auth/", "sys/", "cubbyhole/", "identity/", "api/"}, func(p string) bool { return strings.HasPrefix(path, p) })
 }
 
 // settleKind turns the names clients use for kv into its kind and version.
@@ -165,8 +178,11 @@ func (e *Engine) unmount(isAuth bool) engine.Handler {
 		if err != nil || slot == nil {
 			return nil, err
 		}
-		if slot.Mount.Auth() && !isAuth {
-			return nil, fault.New(fault.Invalid, "%s is an auth method: it is disabled at sys/%s", path, path)
+		switch {
+		case path == "auth/token/" && isAuth:
+			return nil, fault.New(fault.Invalid, "token credential backend cannot be disabled")
+		case slot.Mount.Auth() && !isAuth:
+			return nil, fault.New(fault.Invalid, "cannot unmount %q", path).WithHint("an auth method is disabled at sys/%s", path)
 		}
 		if !slot.Fixed {
 			if err := e.o.Leases.RevokePrefix(ctx, path, true); err != nil {

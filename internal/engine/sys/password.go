@@ -27,6 +27,8 @@ func (e *Engine) passwordRoutes() []engine.Route {
 
 const passwordDir = "password"
 
+var errNoPassword = fault.New(fault.NotFound, "policy does not exist")
+
 func (e *Engine) listPasswords(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	var names []string
 	err := e.o.Space.View(ctx, func(r barrier.Reader) (err error) {
@@ -50,7 +52,10 @@ func (e *Engine) passwordText(ctx context.Context, name string) (text string, er
 
 func (e *Engine) readPassword(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	text, err := e.passwordText(ctx, v["name"])
-	if err != nil || text == "" {
+	if err == nil && text == "" {
+		err = errNoPassword
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &engine.Response{Data: map[string]string{"policy": text}}, nil
@@ -82,7 +87,10 @@ func (e *Engine) deletePassword(ctx context.Context, _ *engine.Request, v engine
 
 func (e *Engine) generatePassword(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	password, err := e.Password(ctx, v["name"])
-	if err != nil || password == "" {
+	if err == nil && password == "" {
+		err = errNoPassword
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &engine.Response{Data: map[string]string{"password": password}}, nil

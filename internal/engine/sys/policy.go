@@ -6,6 +6,7 @@ package sys
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -17,7 +18,7 @@ func (e *Engine) policyRoutes() []engine.Route {
 		return engine.Ops{Read: e.readPolicy(field), Write: e.writePolicy, Delete: e.deletePolicy}
 	}
 	return []engine.Route{
-		{Path: "policies/acl", Help: "The policies there are.", Ops: engine.Ops{List: e.listPolicies, Read: e.listPolicies}},
+		{Path: "policies/acl", Help: "The policies there are.", Ops: engine.Ops{List: e.listPolicies}},
 		{Path: "policies/acl/{name}", Help: "A policy: which paths its holders may use, and how.", Takes: "policy rules", Ops: one("policy")},
 		{Path: "policy", Help: "The policies there are, under the old name.", Ops: engine.Ops{List: e.listLegacy, Read: e.listLegacy}},
 		{Path: "policy/{name}", Help: "A policy, under the old name.", Takes: "policy rules", Ops: one("rules")},
@@ -57,9 +58,11 @@ func (e *Engine) readPolicy(field string) engine.Handler {
 
 func (e *Engine) writePolicy(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	text := f.Text("policy")
+	text, warnings := f.Text("policy"), []string(nil)
 	if text == "" {
-		text = f.Text("rules") // the old name
+		if text = f.Text("rules"); text != "" { // the old name
+			warnings = append(warnings, "'rules' is deprecated, please use 'policy' instead")
+		}
 	}
 	if f.Err() != nil {
 		return nil, f.Err()
@@ -72,12 +75,24 @@ func (e *Engine) writePolicy(ctx context.Context, req *engine.Request, v engine.
 	}
 	name := policy.NormalName(v["name"])
 	if err := e.o.Policies.Put(ctx, name, text); err != nil {
-		return nil, err
+		return nil, badPolicy(err)
 	}
 	if name != v["name"] {
-		return &engine.Response{Warnings: []string{"policy name was converted to " + name}}, nil
+		warnings = append(warnings, "policy name was converted to "+name)
 	}
-	return nil, nil
+	if len(warnings) == 0 {
+		return nil, nil
+	}
+	return &engine.Response{Warnings: warnings}, nil
+}
+
+// badPolicy tells what is wrong with a text in the words clients know.
+func badPolicy(err error) error {
+	var bad *policy.SyntaxError
+	if errors.As(err, &bad) {
+		return fault.New(fault.Invalid, "failed to parse policy: %s", bad.Wire()).WithHint("%v", bad)
+	}
+	return err
 }
 
 func (e *Engine) deletePolicy(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {

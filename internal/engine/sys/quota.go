@@ -86,7 +86,7 @@ func (e *Engine) writeQuota(ctx context.Context, req *engine.Request, v engine.V
 func ParseRate(text string) (float64, error) {
 	rate, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || !(rate > 0) || rate > 1e9 {
-		return 0, fault.New(fault.Invalid, "'rate' must be a number greater than 0")
+		return 0, fault.New(fault.Invalid, "'rate' is invalid").WithHint("it must be a number greater than 0")
 	}
 	return rate, nil
 }
@@ -102,7 +102,7 @@ func (e *Engine) checkQuotaPath(ctx context.Context, q *engine.Quota) error {
 		return err
 	}
 	if slot == nil {
-		return fault.New(fault.Invalid, "invalid mount path %q", q.Path)
+		return fault.New(fault.Invalid, "invalid mount path %q", strings.TrimSuffix(q.Path, "/")+"/")
 	}
 	if strings.Trim(below, "/") == "" && !strings.HasSuffix(q.Path, "*") {
 		q.Path = slot.Mount.Path

@@ -5,7 +5,6 @@ package sys
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ import (
 type shownMount struct {
 	Accessor       string            `json:"accessor"`
 	Config         shownConfig       `json:"config"`
-	Deprecation    string            `json:"deprecation_status"`
+	Deprecation    string            `json:"deprecation_status,omitempty"`
 	Description    string            `json:"description"`
 	External       bool              `json:"external_entropy_access"`
 	Local          bool              `json:"local"`
@@ -38,24 +37,39 @@ type shownConfig struct {
 	MaxTTL       int64 `json:"max_lease_ttl"`
 	ForceNoCache bool  `json:"force_no_cache"`
 	tuned
+	UserLockout *shownLockout `json:"user_lockout_config,omitempty"`
+}
+
+// shownLockout are the limits of failed logins of a mount; 0 means: as usual.
+type shownLockout struct {
+	Reset     int64 `json:"user_lockout_counter_reset_duration"`
+	Off       bool  `json:"user_lockout_disable"`
+	Duration  int64 `json:"user_lockout_duration"`
+	Threshold int   `json:"user_lockout_threshold"`
+}
+
+func lockoutOf(c *engine.LockoutConfig) *shownLockout {
+	if c == nil {
+		return nil
+	}
+	return &shownLockout{seconds(c.Reset), c.Off, seconds(c.Duration), c.Threshold}
 }
 
 // tuned are the settings that are told only where somebody has made them.
 type tuned struct {
-	Listing         string         `json:"listing_visibility,omitempty"`
-	TokenType       string         `json:"token_type,omitempty"`
-	AuditRequest    []string       `json:"audit_non_hmac_request_keys,omitempty"`
-	AuditResponse   []string       `json:"audit_non_hmac_response_keys,omitempty"`
-	RequestHeaders  []string       `json:"passthrough_request_headers,omitempty"`
-	ResponseHeaders []string       `json:"allowed_response_headers,omitempty"`
-	UserLockout     map[string]any `json:"user_lockout_config,omitempty"`
+	Listing         string   `json:"listing_visibility,omitempty"`
+	TokenType       string   `json:"token_type,omitempty"`
+	AuditRequest    []string `json:"audit_non_hmac_request_keys,omitempty"`
+	AuditResponse   []string `json:"audit_non_hmac_response_keys,omitempty"`
+	RequestHeaders  []string `json:"passthrough_request_headers,omitempty"`
+	ResponseHeaders []string `json:"allowed_response_headers,omitempty"`
 }
 
 func tunedOf(m engine.Mount) tuned {
 	c := m.Config
 	t := tuned{
 		Listing: c.Listing, TokenType: c.TokenType, AuditRequest: c.AuditRequest, AuditResponse: c.AuditResponse,
-		RequestHeaders: c.RequestHeaders, ResponseHeaders: c.ResponseHeaders, UserLockout: c.UserLockout,
+		RequestHeaders: c.RequestHeaders, ResponseHeaders: c.ResponseHeaders,
 	}
 	if m.Auth() && t.TokenType == "" {
 		t.TokenType = "default-service"
@@ -64,14 +78,18 @@ func tunedOf(m engine.Mount) tuned {
 }
 
 func (e *Engine) shown(m engine.Mount) shownMount {
-	return shownMount{
+	shown := shownMount{
 		Accessor: m.Accessor, Description: m.Description, Options: m.Options, Type: m.Kind, UUID: m.UUID, Local: m.Local, SealWrap: m.SealWrap,
-		Deprecation: "supported", PluginVersion: m.Config.PluginVersion, RunningVersion: e.builtinVersion(),
+		PluginVersion: m.Config.PluginVersion, RunningVersion: e.builtinVersion(),
 		Config: shownConfig{
 			DefaultTTL: seconds(m.Config.DefaultTTL), MaxTTL: seconds(m.Config.MaxTTL),
-			ForceNoCache: m.Config.ForceNoCache, tuned: tunedOf(m),
+			ForceNoCache: m.Config.ForceNoCache, tuned: tunedOf(m), UserLockout: lockoutOf(m.Config.UserLockout),
 		},
 	}
+	if !e.o.Mounts.Fixed(m.Path) {
+		shown.Deprecation = "supported"
+	}
+	return shown
 }
 
 // shownTune is the answer to a read of a mount's settings, as they are in effect.
@@ -83,6 +101,7 @@ type shownTune struct {
 	Options       map[string]string `json:"options,omitempty"`
 	PluginVersion string            `json:"plugin_version,omitempty"`
 	tuned
+	*shownLockout
 }
 
 func (e *Engine) readTune(isAuth bool) engine.Handler {
@@ -90,13 +109,18 @@ func (e *Engine) readTune(isAuth bool) engine.Handler {
 		if isAuthName(v["path"]) {
 			return e.readTune(true)(ctx, nil, engine.Vars{"path": strings.TrimPrefix(v["path"], "auth/")})
 		}
-		m, err := e.find(ctx, v["path"], isAuth)
+		path := mountPath(v["path"], isAuth)
+		m, err := e.o.Mounts.Get(ctx, path)
 		if err != nil {
 			return nil, err
+		}
+		if m == nil {
+			return nil, fault.New(fault.Invalid, "cannot fetch sysview for path %q", path).WithHint("nothing is mounted there")
 		}
 		return &engine.Response{Flat: true, Data: shownTune{
 			DefaultTTL: seconds(m.DefaultTTL()), MaxTTL: seconds(m.MaxTTL()), ForceNoCache: m.Config.ForceNoCache,
 			Description: m.Description, Options: m.Options, PluginVersion: m.Config.PluginVersion, tuned: tunedOf(*m),
+			shownLockout: lockoutOf(m.Config.UserLockout),
 		}}, nil
 	}
 }
@@ -112,22 +136,27 @@ func (e *Engine) tune(isAuth bool) engine.Handler {
 		if f.Err() != nil {
 			return nil, f.Err()
 		}
-		path := mountPath(v["path"], isAuth && !isAuthName(v["path"]))
-		if _, err := e.find(ctx, strings.TrimPrefix(path, "auth/"), isAuth || isAuthName(v["path"])); err != nil {
-			return nil, err
-		}
+		path := mountPath(v["path"], isAuth)
 		return nil, e.o.Mounts.Tune(ctx, path, func(m *engine.Mount) error {
 			if f.Has("description") {
 				m.Description = f.Text("description")
 			}
-			if version := options["version"]; version == "1" && m.Options["version"] == "2" {
+			switch version := options["version"]; {
+			case m.Kind == "kv" && !slices.Contains([]string{"", "1", "2"}, version):
+				return fault.New(fault.Invalid, "invalid version provided: %s", version)
+			case version == "1" && m.Options["version"] == "2":
 				return fault.New(fault.Invalid, "cannot downgrade mount from version 2")
+			case f.Text("token_type") != "" && !m.Auth():
+				return fault.New(fault.Invalid, "'token_type' can only be modified on auth mounts")
 			}
 			m.Options = mergeOptions(m.Options, options)
 			if err := settleKind(m); err != nil {
 				return err
 			}
-			return readMountConfig(f, &m.Config)
+			if err := tuneLifetimes(f, &m.Config); err != nil {
+				return err
+			}
+			return readMountConfig(f, m)
 		})
 	}
 }
@@ -137,18 +166,14 @@ func mergeOptions(have, more map[string]string) map[string]string {
 	maps.Copy(merged, have)
 	maps.Copy(merged, more)
 	if len(merged) == 0 {
-		return nil
+		return have
 	}
 	return merged
 }
 
 // readMountConfig takes the settings that were sent and leaves the others.
-func readMountConfig(f *engine.Fields, c *engine.MountConfig) error {
-	for name, to := range map[string]*time.Duration{"default_lease_ttl": &c.DefaultTTL, "max_lease_ttl": &c.MaxTTL} {
-		if f.Text(name) != "" { // clients send "" for what they leave as it is
-			*to = systemTTL(f, name)
-		}
-	}
+func readMountConfig(f *engine.Fields, m *engine.Mount) error {
+	c := &m.Config
 	for name, to := range map[string]*string{"listing_visibility": &c.Listing, "token_type": &c.TokenType, "plugin_version": &c.PluginVersion} {
 		if f.Has(name) {
 			*to = f.Text(name)
@@ -163,60 +188,89 @@ func readMountConfig(f *engine.Fields, c *engine.MountConfig) error {
 		}
 	}
 	c.ForceNoCache = f.Bool("force_no_cache", c.ForceNoCache)
-	if err := readUserLockout(f, c); err != nil {
+	if err := readUserLockout(f, m); err != nil {
 		return err
 	}
-	return checkMountConfig(f, c)
-}
-
-func checkMountConfig(f *engine.Fields, c *engine.MountConfig) error {
 	switch {
 	case f.Err() != nil:
 		return f.Err()
-	case c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL:
-		return fault.New(fault.Invalid, "given default lease TTL greater than given max lease TTL")
-	case c.MaxTTL == 0 && c.DefaultTTL > engine.DefaultTTL:
-		return fault.New(fault.Invalid, "given default lease TTL greater than system max lease TTL of %d", seconds(engine.DefaultTTL))
 	case !slices.Contains([]string{"", "hidden", "unauth"}, c.Listing):
-		return fault.New(fault.Invalid, "invalid value for listing_visibility: want \"hidden\" or \"unauth\"")
+		return fault.New(fault.Invalid, "invalid listing_visibility %s", c.Listing).WithHint("want \"hidden\" or \"unauth\"")
 	case !slices.Contains([]string{"", "default-service", "default-batch", "service", "batch"}, c.TokenType):
 		return fault.New(fault.Invalid, "invalid value for 'token_type'")
 	}
 	return nil
 }
 
-// readUserLockout keeps the settings of lockouts as they are told: texts for what is
-// text, seconds for durations.
-func readUserLockout(f *engine.Fields, c *engine.MountConfig) error {
-	if !f.Has("user_lockout_config") {
-		return nil
+// firstLifetimes reads those of a mount that is being made.
+func firstLifetimes(f *engine.Fields, c *engine.MountConfig) (err error) {
+	if c.DefaultTTL, err = systemTTL(f, "default_lease_ttl"); err != nil {
+		return fault.New(fault.Invalid, "unable to parse default TTL of %s: %w", f.Text("default_lease_ttl"), err)
 	}
-	var sent map[string]json.RawMessage
-	if json.Unmarshal(f.Raw("user_lockout_config"), &sent) != nil {
-		return fault.New(fault.Invalid, "user_lockout_config must be an object")
+	if c.MaxTTL, err = systemTTL(f, "max_lease_ttl"); err != nil {
+		return fault.New(fault.Invalid, "unable to parse max TTL of %s: %w", f.Text("max_lease_ttl"), err)
 	}
-	in := f.Object("user_lockout_config")
-	kept := map[string]any{}
-	for name := range sent {
-		switch name {
-		case "lockout_duration", "lockout_counter_reset_duration":
-			kept[name] = seconds(in.Duration(name))
-		case "lockout_threshold":
-			kept[name] = in.Int(name, 0)
-		case "lockout_disable":
-			kept[name] = in.Bool(name, false)
+	switch {
+	case c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL:
+		return fault.New(fault.Invalid, "given default lease TTL greater than given max lease TTL")
+	case c.MaxTTL == 0 && c.DefaultTTL > engine.DefaultTTL:
+		return fault.New(fault.Invalid, "given default lease TTL greater than system max lease TTL of %d", seconds(engine.DefaultTTL))
+	}
+	return nil
+}
+
+// tuneLifetimes changes those of a mount; clients send "" for what they leave as
+// it is.
+func tuneLifetimes(f *engine.Fields, c *engine.MountConfig) (err error) {
+	for name, to := range map[string]*time.Duration{"default_lease_ttl": &c.DefaultTTL, "max_lease_ttl": &c.MaxTTL} {
+		if f.Text(name) == "" {
+			continue
+		}
+		if *to, err = systemTTL(f, name); err != nil {
+			return err
 		}
 	}
-	c.UserLockout = kept
-	return in.Err()
+	if c.MaxTTL > 0 && c.DefaultTTL > c.MaxTTL {
+		return fault.New(fault.Invalid, "backend max lease TTL of %d would be less than backend default lease TTL of %d", seconds(c.MaxTTL), seconds(c.DefaultTTL))
+	}
+	return nil
 }
 
 // systemTTL reads a lifetime; "system" and nothing mean the system's own.
-func systemTTL(f *engine.Fields, name string) time.Duration {
+func systemTTL(f *engine.Fields, name string) (time.Duration, error) {
 	if f.Text(name) == "system" {
-		return 0
+		return 0, nil
 	}
-	return f.Duration(name)
+	return engine.ParseDuration(f.Text(name))
+}
+
+// locking are the auth methods that lock people out.
+var locking = []string{"userpass", "approle", "ldap"}
+
+// readUserLockout takes the limits of failed logins.
+func readUserLockout(f *engine.Fields, m *engine.Mount) error {
+	if !f.Has("user_lockout_config") {
+		return nil
+	}
+	if !m.Auth() || !slices.Contains(locking, m.Kind) {
+		return fault.New(fault.Invalid, "tuning of user lockout configuration for auth type %q not allowed", m.Kind)
+	}
+	in, c := f.Object("user_lockout_config"), engine.LockoutConfig{}
+	if m.Config.UserLockout != nil {
+		c = *m.Config.UserLockout
+	}
+	c.Off, c.Threshold = in.Bool("lockout_disable", c.Off), in.Int("lockout_threshold", c.Threshold)
+	if in.Has("lockout_duration") {
+		c.Duration = in.Duration("lockout_duration")
+	}
+	if in.Has("lockout_counter_reset_duration") {
+		c.Reset = in.Duration("lockout_counter_reset_duration")
+	}
+	if in.Err() == nil && c.Threshold < 0 {
+		return fault.New(fault.Invalid, "lockout_threshold must not be negative")
+	}
+	m.Config.UserLockout = &c
+	return in.Err()
 }
 
 // moved is what is remembered of a remount.
@@ -238,11 +292,13 @@ func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars
 		return nil, fault.New(fault.Invalid, "both 'from' and 'to' path must be specified as a string")
 	}
 	m := moved{ID: req.ID, From: mountPath(from, false), To: mountPath(to, false)}
-	if isAuthName(m.From) != isAuthName(m.To) {
-		return nil, fault.New(fault.Invalid, "cannot remount an auth method as a secret engine, or the reverse")
-	}
-	if strings.HasPrefix(m.To, "sys/") || m.To == "auth/" {
-		return nil, fault.New(fault.Invalid, "cannot remount to %q", m.To)
+	switch {
+	case e.o.Mounts.Fixed(m.From):
+		return nil, fault.New(fault.Invalid, "cannot remount %q", m.From)
+	case isAuthName(m.From) && !isAuthName(m.To):
+		return nil, fault.New(fault.Invalid, "cannot remount auth mount to non-auth mount %q", m.To)
+	case !isAuthName(m.From) && protected(m.To) || m.To == "auth/":
+		return nil, fault.New(fault.Invalid, "cannot remount to destination %s", m.To)
 	}
 	if err := e.o.Leases.RevokePrefix(ctx, m.From, true); err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine
 	f := engine.Read(req)
 	token := f.Text("token")
 	if f.Err() != nil || token == "" {
-		return nil, missing("token")
+		return nil, fault.New(fault.Invalid, "no token found")
 	}
 	info, err := e.o.Tokens.Info(ctx, token)
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
@@ -139,7 +139,7 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 		return nil, f.Err()
 	}
 	if len(paths) == 0 {
-		return nil, missing("path")
+		return nil, fault.New(fault.Invalid, "paths must be supplied")
 	}
 	set, err := e.o.Policies.Set(ctx, names, who)
 	if err != nil {

@@ -300,9 +300,6 @@ func (r *role) alias(req *engine.Request, n *auth.NewToken) error {
 	case !matches(r.Aliases, strings.ToLower(name)):
 		return fault.New(fault.Invalid, "invalid 'entity_alias' value")
 	}
-	n.Alias, n.Mount = &auth.Alias{Name: name}, engine.FixedAccessor(kind)
+	n.Alias, n.Mount = &auth.Alias{Name: name}, engine.FixedAccessor("auth/token/", "token")
 	return nil
 }
-
-// kind is this engine's in the table of mounts.
-const kind = "token"

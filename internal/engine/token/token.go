@@ -401,7 +401,7 @@ func (e *Engine) tidy(ctx context.Context, _ *engine.Request, _ engine.Vars) (*e
 	if _, err := e.tokens.Tidy(ctx, tidyBatch); err != nil {
 		return nil, err
 	}
-	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully started. Any information from the operation will be printed to the server's logs."}}, nil
+	return &engine.Response{Status: 202, Warnings: []string{"Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs."}}, nil
 }
 
 // lookedUp is what is told about a token.

@@ -30,7 +30,7 @@ const compared = 4
 // New returns the kind of engine whose tokens are made by tokens.
 func New(tokens engine.Tokens) engine.Kind {
 	return func(m engine.Mount, space barrier.Space) engine.Engine {
-		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout")), turns: make(chan struct{}, compared)}
+		e := &Engine{lockout: engine.NewLockout(space.Sub("lockout"), m.Config.UserLockout), turns: make(chan struct{}, compared)}
 		e.Method = engine.Method{
 			Mount: m, Space: space, Tokens: tokens, Logins: []string{"login/*"}, Folder: "users", Kept: path,
 			Router: engine.Routes([]engine.Route{
