@@ -21,6 +21,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/quota"
 )
 
 // Tokens is what the gate asks of package auth.
@@ -60,7 +61,7 @@ type Options struct {
 	Policies Policies
 	Leases   Leases
 	Wrapping *engine.Wrapping
-	Quotas   *engine.Quotas // nil: nobody is limited
+	Quotas   *quota.Limiter // nil: nobody is limited
 	Audit    audit.Log
 	Room     func() error     // an error where changes must wait until there is room on the disk; nil: there always is
 	Now      func() time.Time // the store's clock

@@ -52,6 +52,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/notify"
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/provenance"
+	"github.com/goldkeep/goldkeep/internal/quota"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/snapshot"
 	"github.com/goldkeep/goldkeep/internal/store"
@@ -65,8 +66,6 @@ import (
 // Version is the program's version: strict SemVer. What clients of /v1 are told is
 // engine.APIVersion.
 const Version = "0.1.0"
-
-const built = "2026-11-22T00:00:00Z"
 
 // Server is everything joined, ready to Run.
 type Server struct {
@@ -85,7 +84,7 @@ type Server struct {
 	mounts    *engine.Mounts
 	sys       *sys.Engine
 	keys      *seal.Engine
-	quotas    *engine.Quotas
+	quotas    *quota.Limiter
 	catalog   *catalog.Catalog
 	advisory  *advisory.Index
 	vendors   *vex.Book
@@ -206,7 +205,7 @@ func (s *Server) openSecrets(ctx context.Context) error {
 		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
 		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
 	}, s.store.Exclusive())
-	s.quotas = engine.NewQuotas(space.Sub("quota"), s.store.Exclusive())
+	s.quotas = quota.New(space.Sub("quota"), s.store.Exclusive())
 	s.mounts.System = engine.Lifetimes{Default: time.Duration(s.config.LeaseTTL.Default), Max: time.Duration(s.config.LeaseTTL.Max)}
 	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Parts: []people.Part{
 		oidc.New(oidc.Options{Entities: s.entities, Tokens: s.tokens, Address: s.address, Space: space.Sub("identity-oidc")}),
@@ -217,12 +216,12 @@ func (s *Server) openSecrets(ctx context.Context) error {
 	}))
 	s.keys = seal.New(seal.Options{
 		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: s.tokens,
-		Space: space.Sub("sys"), Version: Version, Built: built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
+		Space: space.Sub("sys"), Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
 	})
 	s.sys = sys.New(sys.Options{
 		Parts: []sys.Part{s.keys}, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
 		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
-		Version: Version, Built: built, Storage: s.storageName(), Unmounted: s.entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
+		Version: Version, Built: sys.Built, Storage: s.storageName(), Unmounted: s.entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
 	})
 	s.mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", s.sys)
 	s.gate = gate.New(gate.Options{

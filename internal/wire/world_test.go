@@ -41,6 +41,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/lease"
+	"github.com/goldkeep/goldkeep/internal/quota"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 	"github.com/goldkeep/goldkeep/internal/wire"
@@ -161,7 +162,7 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
 	}
 	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
-	quotas := engine.NewQuotas(space.Sub("quota"), w.st.Exclusive())
+	quotas := quota.New(space.Sub("quota"), w.st.Exclusive())
 	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
 	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
 		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/quota"
 )
 
 func (e *Engine) quotaRoutes() []engine.Route {
@@ -58,7 +59,7 @@ func (e *Engine) readQuota(ctx context.Context, _ *engine.Request, v engine.Vars
 
 func (e *Engine) writeQuota(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	q := engine.Quota{
+	q := quota.Rule{
 		Name: v["name"], Path: strings.TrimPrefix(f.Text("path"), "/"), Interval: f.Duration("interval"), Block: f.Duration("block_interval"),
 		Inherits: f.Bool("inheritable", false),
 	}
@@ -93,7 +94,7 @@ func ParseRate(text string) (float64, error) {
 
 // checkQuotaPath wants a mount for the path, and writes a mount's own path with its
 // slash.
-func (e *Engine) checkQuotaPath(ctx context.Context, q *engine.Quota) error {
+func (e *Engine) checkQuotaPath(ctx context.Context, q *quota.Rule) error {
 	if q.Path == "" {
 		return nil
 	}

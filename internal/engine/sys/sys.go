@@ -17,6 +17,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/policy"
+	"github.com/goldkeep/goldkeep/internal/quota"
 )
 
 // Tokens is what sys asks of package auth about tokens.
@@ -59,6 +60,9 @@ type Part interface {
 	Special() engine.Special
 }
 
+// Built is the day of this version, in RFC 3339.
+const Built = "2026-11-22T00:00:00Z"
+
 // Options are the parts sys is made of. All are needed but those that may be nil.
 type Options struct {
 	Tokens   Tokens
@@ -66,7 +70,7 @@ type Options struct {
 	Leases   Leases
 	Mounts   *engine.Mounts
 	Wrapping *engine.Wrapping
-	Quotas   *engine.Quotas
+	Quotas   *quota.Limiter
 	Space    barrier.Space // for sys alone
 	Version  string        // Goldkeep's own: strict SemVer
 	Built    string        // RFC 3339

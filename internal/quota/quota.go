@@ -1,13 +1,15 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package engine
+// Package quota limits how often one client address may ask.
+package quota
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,8 +19,8 @@ import (
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
 
-// Quota is a limit of requests from one client address.
-type Quota struct {
+// Rule is a limit of requests from one client address.
+type Rule struct {
 	Name     string        `json:"name"`
 	Path     string        `json:"path"`               // "": everywhere; "secret/": a mount; "secret/data/a": a path, or all below with "*" at its end
 	Rate     float64       `json:"rate"`               // requests in an interval, above 0
@@ -27,8 +29,8 @@ type Quota struct {
 	Inherits bool          `json:"inherits,omitempty"` // kept for clients that set it; there are no namespaces
 }
 
-// QuotaConfig is what holds for all quotas.
-type QuotaConfig struct {
+// Config is what holds for all quotas.
+type Config struct {
 	Exempt  []string `json:"exempt"` // paths that are never limited; "*" at the end stands for any rest
 	Headers bool     `json:"headers"`
 	Audit   bool     `json:"audit"`
@@ -40,22 +42,22 @@ var alwaysExempt = []string{"sys/generate-root/*", "sys/generate-root-token/*", 
 // DefaultExempt are the paths that no quota limits until somebody says otherwise.
 func DefaultExempt() []string { return append([]string(nil), alwaysExempt...) }
 
-// Quotas limits how often one client address may ask. The limits are kept in
+// Limiter limits how often one client address may ask. The limits are kept in
 // sealed space; each server counts for itself, and takes over what another changed
 // within a second.
-type Quotas struct {
+type Limiter struct {
 	space     barrier.Space
 	exclusive bool
 
 	mu      sync.Mutex // guards reading anew, and the counts
-	rules   atomic.Pointer[quotaRules]
+	rules   atomic.Pointer[rules]
 	windows map[window]*count
 }
 
-type quotaRules struct {
+type rules struct {
 	read   time.Time
-	list   []Quota
-	config QuotaConfig
+	list   []Rule
+	config Config
 }
 
 // window is where requests are counted: for one quota and one client.
@@ -69,42 +71,42 @@ type count struct {
 
 const maxWindows = 100_000 // clients remembered; beyond them the oldest counts go
 
-// NewQuotas keeps quotas in a space. exclusive says that no other process changes
+// New keeps quotas in a space. exclusive says that no other process changes
 // the store.
-func NewQuotas(space barrier.Space, exclusive bool) *Quotas {
-	return &Quotas{space: space, exclusive: exclusive, windows: map[window]*count{}}
+func New(space barrier.Space, exclusive bool) *Limiter {
+	return &Limiter{space: space, exclusive: exclusive, windows: map[window]*count{}}
 }
 
 const (
-	quotaDir      = "rate-limit"
-	quotaConfigAt = "config"
-	staleQuotas   = time.Second
+	ruleDir  = "rate-limit"
+	configAt = "config"
+	stale    = time.Second
 )
 
 // Names lists the quotas.
-func (q *Quotas) Names(ctx context.Context) (names []string, err error) {
+func (q *Limiter) Names(ctx context.Context) (names []string, err error) {
 	err = q.space.View(ctx, func(r barrier.Reader) error {
-		names, err = r.List(ctx, quotaDir)
+		names, err = r.List(ctx, ruleDir)
 		return err
 	})
 	return names, err
 }
 
 // Get returns a quota, or nil.
-func (q *Quotas) Get(ctx context.Context, name string) (found *Quota, err error) {
+func (q *Limiter) Get(ctx context.Context, name string) (found *Rule, err error) {
 	err = q.space.View(ctx, func(r barrier.Reader) error {
-		found, err = getQuota(ctx, r, name)
+		found, err = getRule(ctx, r, name)
 		return err
 	})
 	return found, err
 }
 
-func getQuota(ctx context.Context, r barrier.Reader, name string) (*Quota, error) {
-	e, err := r.Get(ctx, quotaDir+"/"+name)
+func getRule(ctx context.Context, r barrier.Reader, name string) (*Rule, error) {
+	e, err := r.Get(ctx, ruleDir+"/"+name)
 	if err != nil || e == nil {
 		return nil, err
 	}
-	var found Quota
+	var found Rule
 	if err := json.Unmarshal(e.Value, &found); err != nil {
 		return nil, fmt.Errorf("decode quota: %w", err)
 	}
@@ -112,12 +114,12 @@ func getQuota(ctx context.Context, r barrier.Reader, name string) (*Quota, error
 }
 
 // Put makes or changes a quota. Two for the same path are fault.Invalid.
-func (q *Quotas) Put(ctx context.Context, n Quota) error {
+func (q *Limiter) Put(ctx context.Context, n Rule) error {
 	if err := n.check(); err != nil {
 		return err
 	}
 	return q.change(ctx, func(w barrier.Writer) error {
-		rules, err := readQuotas(ctx, w)
+		rules, err := readRules(ctx, w)
 		if err != nil {
 			return err
 		}
@@ -126,11 +128,11 @@ func (q *Quotas) Put(ctx context.Context, n Quota) error {
 				return fault.New(fault.Invalid, "quota rule with similar properties exists under the name %q", other.Name)
 			}
 		}
-		return w.Put(ctx, barrier.Entry{Path: quotaDir + "/" + n.Name, Value: Stored(n)})
+		return w.Put(ctx, barrier.Entry{Path: ruleDir + "/" + n.Name, Value: stored(n)})
 	})
 }
 
-func (q *Quota) check() error {
+func (q *Rule) check() error {
 	switch {
 	case q.Name == "" || strings.Contains(q.Name, "/"):
 		return fault.New(fault.Invalid, "a quota needs a name without slashes")
@@ -145,22 +147,22 @@ func (q *Quota) check() error {
 }
 
 // Delete removes a quota; removing nothing is fine.
-func (q *Quotas) Delete(ctx context.Context, name string) error {
-	return q.change(ctx, func(w barrier.Writer) error { return w.Delete(ctx, quotaDir+"/"+name) })
+func (q *Limiter) Delete(ctx context.Context, name string) error {
+	return q.change(ctx, func(w barrier.Writer) error { return w.Delete(ctx, ruleDir+"/"+name) })
 }
 
 // Config returns what holds for all quotas.
-func (q *Quotas) Config(ctx context.Context) (c QuotaConfig, err error) {
+func (q *Limiter) Config(ctx context.Context) (c Config, err error) {
 	err = q.space.View(ctx, func(r barrier.Reader) error {
-		c, err = getQuotaConfig(ctx, r)
+		c, err = getConfig(ctx, r)
 		return err
 	})
 	return c, err
 }
 
-func getQuotaConfig(ctx context.Context, r barrier.Reader) (QuotaConfig, error) {
-	c := QuotaConfig{Exempt: DefaultExempt()}
-	e, err := r.Get(ctx, quotaConfigAt)
+func getConfig(ctx context.Context, r barrier.Reader) (Config, error) {
+	c := Config{Exempt: DefaultExempt()}
+	e, err := r.Get(ctx, configAt)
 	if err != nil || e == nil {
 		return c, err
 	}
@@ -168,13 +170,13 @@ func getQuotaConfig(ctx context.Context, r barrier.Reader) (QuotaConfig, error) 
 }
 
 // Configure replaces what holds for all quotas.
-func (q *Quotas) Configure(ctx context.Context, c QuotaConfig) error {
+func (q *Limiter) Configure(ctx context.Context, c Config) error {
 	return q.change(ctx, func(w barrier.Writer) error {
-		return w.Put(ctx, barrier.Entry{Path: quotaConfigAt, Value: Stored(c)})
+		return w.Put(ctx, barrier.Entry{Path: configAt, Value: stored(c)})
 	})
 }
 
-func (q *Quotas) change(ctx context.Context, fn func(barrier.Writer) error) error {
+func (q *Limiter) change(ctx context.Context, fn func(barrier.Writer) error) error {
 	if err := q.space.Update(ctx, fn); err != nil {
 		return err
 	}
@@ -183,20 +185,20 @@ func (q *Quotas) change(ctx context.Context, fn func(barrier.Writer) error) erro
 }
 
 // Forget drops what is held in memory, after a change or after sealing.
-func (q *Quotas) Forget() {
+func (q *Limiter) Forget() {
 	q.mu.Lock() // whoever is reading the old ones shall not put them after this
 	defer q.mu.Unlock()
 	q.rules.Store(nil)
 }
 
-func readQuotas(ctx context.Context, r barrier.Reader) (*quotaRules, error) {
-	rules := &quotaRules{}
-	names, err := r.List(ctx, quotaDir)
+func readRules(ctx context.Context, r barrier.Reader) (*rules, error) {
+	rules := &rules{}
+	names, err := r.List(ctx, ruleDir)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		found, err := getQuota(ctx, r, name)
+		found, err := getRule(ctx, r, name)
 		if err != nil {
 			return nil, err
 		}
@@ -204,13 +206,13 @@ func readQuotas(ctx context.Context, r barrier.Reader) (*quotaRules, error) {
 			rules.list = append(rules.list, *found)
 		}
 	}
-	rules.config, err = getQuotaConfig(ctx, r)
+	rules.config, err = getConfig(ctx, r)
 	return rules, err
 }
 
-func (q *Quotas) current(ctx context.Context, now time.Time) (*quotaRules, error) {
-	fresh := func() *quotaRules {
-		if r := q.rules.Load(); r != nil && (q.exclusive || now.Sub(r.read) < staleQuotas) {
+func (q *Limiter) current(ctx context.Context, now time.Time) (*rules, error) {
+	fresh := func() *rules {
+		if r := q.rules.Load(); r != nil && (q.exclusive || now.Sub(r.read) < stale) {
 			return r
 		}
 		return nil
@@ -223,9 +225,9 @@ func (q *Quotas) current(ctx context.Context, now time.Time) (*quotaRules, error
 	if r := fresh(); r != nil {
 		return r, nil
 	}
-	var rules *quotaRules
+	var rules *rules
 	err := q.space.View(ctx, func(r barrier.Reader) (err error) {
-		rules, err = readQuotas(ctx, r)
+		rules, err = readRules(ctx, r)
 		return err
 	})
 	if err != nil {
@@ -238,9 +240,9 @@ func (q *Quotas) current(ctx context.Context, now time.Time) (*quotaRules, error
 
 // Allow counts a request; fault.Limited where its client has used up what the most
 // precise quota for the path gives.
-func (q *Quotas) Allow(ctx context.Context, mount, path, client string, now time.Time) error {
+func (q *Limiter) Allow(ctx context.Context, mount, path, client string, now time.Time) error {
 	rules, err := q.current(ctx, now)
-	if err != nil || len(rules.list) == 0 || MatchPath(rules.config.Exempt, path) {
+	if err != nil || len(rules.list) == 0 || matches(rules.config.Exempt, path) {
 		return err
 	}
 	rule := rules.find(mount, path)
@@ -252,7 +254,7 @@ func (q *Quotas) Allow(ctx context.Context, mount, path, client string, now time
 
 // find is the most precise quota: one for the path, then for all below the longest
 // path, then for the mount, then for everything.
-func (r *quotaRules) find(mount, path string) (best *Quota) {
+func (r *rules) find(mount, path string) (best *Rule) {
 	rank := -1
 	for i := range r.list {
 		if n := r.list[i].rank(mount, path); n > rank {
@@ -262,7 +264,7 @@ func (r *quotaRules) find(mount, path string) (best *Quota) {
 	return best
 }
 
-func (q *Quota) rank(mount, path string) int {
+func (q *Rule) rank(mount, path string) int {
 	prefix, glob := strings.CutSuffix(q.Path, "*")
 	switch {
 	case q.Path == "":
@@ -277,7 +279,7 @@ func (q *Quota) rank(mount, path string) int {
 	return -1
 }
 
-func (q *Quotas) take(rule *Quota, client string, now time.Time) bool {
+func (q *Limiter) take(rule *Rule, client string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	key := window{rule.Name, client}
@@ -304,7 +306,7 @@ func (q *Quotas) take(rule *Quota, client string, now time.Time) bool {
 
 // makeRoom keeps memory bounded: over the limit those go that count nothing any
 // more, and where that is not enough any.
-func (q *Quotas) makeRoom(now time.Time) {
+func (q *Limiter) makeRoom(now time.Time) {
 	if len(q.windows) < maxWindows {
 		return
 	}
@@ -319,4 +321,19 @@ func (q *Quotas) makeRoom(now time.Time) {
 		}
 		delete(q.windows, key)
 	}
+}
+
+// stored is how a thing is kept.
+func stored(v any) []byte {
+	raw, _ := json.Marshal(v) // nothing in it can fail
+	return raw
+}
+
+// matches reports whether a path is one of a list, in which "*" at an end stands
+// for any rest.
+func matches(list []string, path string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		start, any := strings.CutSuffix(p, "*")
+		return p == path || any && strings.HasPrefix(path, start)
+	})
 }

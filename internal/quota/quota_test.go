@@ -1,22 +1,48 @@
 // Copyright The Goldkeep Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package engine_test
+package quota_test
 
 import (
+	"bytes"
+	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/engine"
+	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/quota"
+	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 )
+
+func space(t *testing.T) barrier.Space {
+	t.Helper()
+	ctx := t.Context()
+	st, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "goldkeep.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	b, err := barrier.Open(ctx, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := bytes.Repeat([]byte{7}, 32)
+	if _, err := b.Init(ctx, barrier.InitOptions{KeyFile: key}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.UnsealWithFile(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	return b.Space()
+}
 
 func TestQuotas(t *testing.T) {
 	ctx := t.Context()
 	s := space(t)
-	q, other := engine.NewQuotas(s, true), engine.NewQuotas(s, false)
+	q, other := quota.New(s, true), quota.New(s, false)
 	now := time.Unix(1_000_000, 0)
-	allowed := func(q *engine.Quotas, path, client string, tries int) (n int) {
+	allowed := func(q *quota.Limiter, path, client string, tries int) (n int) {
 		t.Helper()
 		for range tries {
 			err := q.Allow(ctx, "secret/", path, client, now)
@@ -28,7 +54,7 @@ func TestQuotas(t *testing.T) {
 		}
 		return n
 	}
-	put := func(n engine.Quota) {
+	put := func(n quota.Rule) {
 		t.Helper()
 		n.Interval = 10 * time.Second
 		if err := q.Put(ctx, n); err != nil {
@@ -38,11 +64,11 @@ func TestQuotas(t *testing.T) {
 	if got := allowed(q, "secret/a", "1", 100); got != 100 {
 		t.Errorf("without quotas %d of 100 pass", got)
 	}
-	put(engine.Quota{Name: "all", Rate: 2})
-	put(engine.Quota{Name: "mount", Path: "secret/", Rate: 3})
-	put(engine.Quota{Name: "below", Path: "secret/x/*", Rate: 4})
-	put(engine.Quota{Name: "deep", Path: "secret/x/y*", Rate: 5.5})
-	put(engine.Quota{Name: "path", Path: "secret/x/y", Rate: 1, Block: time.Minute})
+	put(quota.Rule{Name: "all", Rate: 2})
+	put(quota.Rule{Name: "mount", Path: "secret/", Rate: 3})
+	put(quota.Rule{Name: "below", Path: "secret/x/*", Rate: 4})
+	put(quota.Rule{Name: "deep", Path: "secret/x/y*", Rate: 5.5})
+	put(quota.Rule{Name: "path", Path: "secret/x/y", Rate: 1, Block: time.Minute})
 	for path, want := range map[string]int{"other/a": 2, "secret/a": 3, "secret/x/a": 4, "secret/x/yz": 6, "secret/x/y": 1} {
 		mount := "secret/"
 		if path == "other/a" {
@@ -75,7 +101,7 @@ func TestQuotas(t *testing.T) {
 	if got := allowed(q, "secret/x/y", "1", 10); got != 1 {
 		t.Errorf("after the block: %d pass", got)
 	}
-	if err := q.Put(ctx, engine.Quota{Name: "twin", Path: "secret/", Rate: 1, Interval: time.Second}); !fault.Is(err, fault.Invalid) {
+	if err := q.Put(ctx, quota.Rule{Name: "twin", Path: "secret/", Rate: 1, Interval: time.Second}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a second quota for a path: %v", err)
 	}
 	if err := q.Delete(ctx, "mount"); err != nil {
@@ -85,7 +111,7 @@ func TestQuotas(t *testing.T) {
 	if a, b := allowed(q, "secret/a", "1", 10), allowed(other, "secret/a", "1", 10); a != 2 || b != 2 {
 		t.Errorf("after the removal: %d and %d pass", a, b)
 	}
-	for _, bad := range []engine.Quota{{Rate: 1, Interval: time.Second}, {Name: "x", Interval: time.Second}, {Name: "x", Rate: 1}, {Name: "a/b", Rate: 1, Interval: time.Second}} {
+	for _, bad := range []quota.Rule{{Rate: 1, Interval: time.Second}, {Name: "x", Interval: time.Second}, {Name: "x", Rate: 1}, {Name: "a/b", Rate: 1, Interval: time.Second}} {
 		if err := q.Put(ctx, bad); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
