@@ -314,6 +314,12 @@ func (c *Client) Unseal(ctx context.Context, key string) (*SealStatus, error) {
 	return send[SealStatus](ctx, c, "PUT", "/v1/sys/unseal", map[string]string{"key": key})
 }
 
+// Migrate gives one key share, or recovery key, of those who agree that the seal is
+// turned into the one of the server's configuration.
+func (c *Client) Migrate(ctx context.Context, key string) (*SealStatus, error) {
+	return send[SealStatus](ctx, c, "PUT", "/v1/sys/unseal", map[string]any{"key": key, "migrate": true})
+}
+
 // Seal makes the server forget its keys.
 func (c *Client) Seal(ctx context.Context) error {
 	return c.Do(ctx, "PUT", "/v1/sys/seal", nil, nil)

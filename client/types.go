@@ -430,6 +430,8 @@ type SealStatus struct {
 	ClusterID   string `json:"cluster_id,omitempty"`
 	// RecoverySeal: the server unseals itself, and its shares are recovery keys.
 	RecoverySeal bool `json:"recovery_seal"`
+	// Migration: the seal waits to be turned into another kind.
+	Migration bool `json:"migration"`
 }
 
 // AuditAnchor names the last record of an audit log.

@@ -34,6 +34,8 @@ type Barrier struct {
 	nonce  string
 
 	wrapper Wrapper // nil: the root key is not sealed elsewhere
+	from    *Way    // how a seal that is not turned yet is opened; see Turn
+	to      Way
 
 	ask chan chan error // to Watch: learn now, and say when it is done
 }
@@ -56,6 +58,7 @@ type Status struct {
 	Progress    int
 	Nonce       string // of the unseal attempt under way
 	Recovery    bool   // shares and threshold are those of a recovery key
+	Turns       bool   // the seal waits to be turned into another kind: SubmitTurn
 	ClusterID   string
 }
 
@@ -82,6 +85,7 @@ type InitResult struct {
 // sealed is the barrier's own row: all that is needed to unseal, given the key.
 type sealed struct {
 	Type      string `json:"type"`
+	Name      string `json:"name,omitempty"` // of the service, where there are several of a type
 	Shares    int    `json:"shares"`
 	Threshold int    `json:"threshold"`
 	ClusterID string `json:"cluster_id"`
@@ -158,7 +162,7 @@ func (b *Barrier) Status(ctx context.Context) (Status, error) {
 	defer b.mu.Unlock()
 	return Status{
 		Initialized: true, Sealed: b.Sealed(), Type: s.Type, Threshold: s.Threshold, Shares: s.Shares,
-		Progress: len(b.shares), Nonce: b.nonce, ClusterID: s.ClusterID, Recovery: s.Recovery != nil,
+		Progress: len(b.shares), Nonce: b.nonce, ClusterID: s.ClusterID, Recovery: s.Recovery != nil, Turns: b.turns(s),
 	}, nil
 }
 
@@ -198,7 +202,7 @@ func (b *Barrier) newSeal(ctx context.Context, o InitOptions) (*sealed, InitResu
 	if _, err := rand.Read(id); err != nil {
 		return nil, InitResult{}, fmt.Errorf("make cluster id: %w", err)
 	}
-	s := &sealed{Type: KeyFile, Shares: 1, Threshold: 1, ClusterID: hex.EncodeToString(id)}
+	s := &sealed{Type: KeyFile, Name: b.to.Name, Shares: 1, Threshold: 1, ClusterID: hex.EncodeToString(id)}
 	var result InitResult
 	var root []byte
 	switch {
@@ -237,7 +241,7 @@ func (b *Barrier) UnsealWithFile(ctx context.Context, content []byte) error {
 		return fault.New(fault.Conflict, "the server is not initialized")
 	}
 	if s.Type != KeyFile {
-		return fault.New(fault.Invalid, "this server is sealed with key shares, not with a key file")
+		return fault.New(fault.Invalid, "this server's seal is of type %q, and not a key file", s.Type)
 	}
 	root, err := fileKey(content)
 	if err != nil {
@@ -248,15 +252,21 @@ func (b *Barrier) UnsealWithFile(ctx context.Context, content []byte) error {
 }
 
 func (b *Barrier) unlock(root []byte, s *sealed) error {
-	ring, err := openKeyring(root, s.Keyring)
-	if errors.Is(err, errWrongKey) {
-		return fault.New(fault.Invalid, "the unseal key is wrong")
-	}
+	ring, err := s.open(root)
 	if err != nil {
 		return err
 	}
 	b.keys.CompareAndSwap(nil, newKeys(ring, root))
 	return nil
+}
+
+// open opens the keyring.
+func (s *sealed) open(root []byte) (*keyring, error) {
+	ring, err := openKeyring(root, s.Keyring)
+	if errors.Is(err, errWrongKey) {
+		return nil, fault.New(fault.Invalid, "the unseal key is wrong")
+	}
+	return ring, err
 }
 
 // Seal forgets the keys. Requests under way may still end well.
@@ -291,10 +301,14 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 		return Status{}, err
 	}
 	if s == nil {
-		return Status{}, fault.New(fault.Invalid, "the server is not initialized").WithHint("run: goldkeep operator init")
+		return Status{}, errUninitialized
 	}
 	if !b.Sealed() {
 		return b.Status(ctx)
+	}
+	if b.turns(s) {
+		return Status{}, fault.New(fault.Invalid, "migrate option not provided and seal migration is pending").
+			WithHint("goldkeep operator unseal --migrate turns the seal into the one of the configuration")
 	}
 	if s.wraps() {
 		return Status{}, fault.New(fault.Invalid, "this server unseals itself with its seal of type %q; recovery keys do not unseal", s.Type).
@@ -304,8 +318,8 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 		return Status{}, fault.New(fault.Invalid, "this server is unsealed by its key file, not by key shares").
 			WithHint("restart it: it reads the key file at start")
 	}
-	if len(share) != shareSize || share[0] == 0 {
-		return Status{}, fault.New(fault.Invalid, "the unseal key has the wrong length or form")
+	if !IsShare(share) {
+		return Status{}, errShareForm
 	}
 	if err := b.addShare(s, share); err != nil {
 		return Status{}, err
@@ -314,21 +328,16 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 }
 
 func (b *Barrier) addShare(s *sealed, share []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.nonce == "" {
-		nonce := make([]byte, 16)
-		if _, err := rand.Read(nonce); err != nil {
-			return fmt.Errorf("make nonce: %w", err)
+	shares, err := b.collect(s.Threshold, share)
+	if shares == nil || err != nil {
+		return err
+	}
+	defer func() {
+		for _, share := range shares {
+			clear(share)
 		}
-		b.nonce = hex.EncodeToString(nonce)
-	}
-	b.shares[share[0]] = append([]byte(nil), share...)
-	if len(b.shares) < s.Threshold {
-		return nil
-	}
-	defer b.dropShares()
-	root, err := join(b.shares, s.Threshold)
+	}()
+	root, err := join(shares, s.Threshold)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type recovery struct {
 
 // WrapWith has the root key sealed elsewhere. Call it before Init and Unwrap; a
 // server initialized otherwise stays as it is.
-func (b *Barrier) WrapWith(w Wrapper) { b.wrapper = w }
+func (b *Barrier) WrapWith(w Wrapper) { b.Turn(nil, Way{Wrapper: w}) }
 
 // Wraps reports whether the root key is sealed elsewhere, or will be.
 func (s *sealed) wraps() bool { return s.Type != Shamir && s.Type != KeyFile }
@@ -91,9 +91,9 @@ func (b *Barrier) Unwrap(ctx context.Context) error {
 		return err
 	case s == nil:
 		return fault.New(fault.Conflict, "the server is not initialized")
-	case b.wrapper == nil || s.Type != b.wrapper.Type():
+	case b.wrapper == nil || s.Type != b.wrapper.Type() || b.turns(s):
 		return fault.New(fault.Invalid, "this server's seal is of type %q, and not what the configuration says", s.Type).
-			WithHint("a seal cannot be turned into another kind yet: use the configuration this server was initialized with")
+			WithHint("use the configuration of before or, to turn the seal into the new kind, name the old one too, as disabled: docs/server.md")
 	}
 	root, err := b.wrapper.Unwrap(ctx, s.Wrapped)
 	if err != nil {
@@ -127,6 +127,11 @@ func (s *sealed) checkRecovery(shares [][]byte) error {
 		return err
 	}
 	defer clear(key)
+	return s.checkKey(key)
+}
+
+// checkKey checks that this is the recovery key.
+func (s *sealed) checkKey(key []byte) error {
 	check, err := recoveryCheck(key)
 	if err != nil {
 		return fmt.Errorf("derive check: %w", err)

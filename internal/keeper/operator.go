@@ -57,6 +57,8 @@ func (a *commands) sealedCode(s *client.SealStatus) error {
 	switch {
 	case !s.Initialized:
 		a.Hint("initialize it: goldkeep operator init")
+	case s.Migration:
+		a.Hint("its seal is to be turned into another kind: goldkeep operator unseal --migrate")
 	case s.Sealed:
 		a.Hint("unseal it: goldkeep operator unseal")
 	default:
@@ -71,7 +73,11 @@ func sealRows(t *term.Table, s *client.SealStatus) {
 	if s.Type != "" {
 		t.Row("seal type", s.Type)
 	}
-	if s.Shares > 1 {
+	switch {
+	case s.Shares <= 1:
+	case s.RecoverySeal:
+		t.Row("recovery keys", fmt.Sprintf("%d, of which %d agree", s.Shares, s.Threshold))
+	default:
 		t.Row("key shares", fmt.Sprintf("%d, of which %d unseal", s.Shares, s.Threshold))
 	}
 	if s.Sealed && s.Threshold > 0 {
@@ -147,12 +153,15 @@ func initialize(ctx context.Context, c *client.Client, shares, threshold int) (*
 }
 
 func (a *commands) operatorUnsealCommand() *cobra.Command {
-	return &cobra.Command{
+	var migrate bool
+	cmd := &cobra.Command{
 		Use: "unseal", Short: "Give key shares until the server is unsealed", Args: term.Wanted(),
 		Long: "Give key shares until the server is unsealed. On a terminal you are asked for one share;\n" +
 			"otherwise shares are read from standard input, one a line. Never write a share on the\n" +
-			"command line.",
-		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt",
+			"command line.\n\n" +
+			"With --migrate the seal is turned into the one the configuration now names: key shares\n" +
+			"become recovery keys, and the reverse (docs/server.md).",
+		Example: "  goldkeep operator unseal\n  goldkeep operator unseal < shares.txt\n  goldkeep operator unseal --migrate",
 		RunE: a.Online(func(ctx context.Context, c *client.Client, _ []string) error {
 			next := a.SecretInput(ctx)
 			var status *client.SealStatus
@@ -164,7 +173,11 @@ func (a *commands) operatorUnsealCommand() *cobra.Command {
 				if err != nil || share == "" {
 					return noInput("key share", err)
 				}
-				if status, err = c.Unseal(ctx, share); err != nil {
+				give := c.Unseal
+				if migrate {
+					give = c.Migrate
+				}
+				if status, err = give(ctx, share); err != nil {
 					return err
 				}
 				if _, asked := term.IsTerminal(a.In); asked {
@@ -174,6 +187,8 @@ func (a *commands) operatorUnsealCommand() *cobra.Command {
 			return a.showSeal(status)
 		}),
 	}
+	cmd.Flags().BoolVar(&migrate, "migrate", false, "agree that the seal is turned into the one of the configuration")
+	return cmd
 }
 
 func noInput(what string, err error) error {

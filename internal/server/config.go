@@ -44,7 +44,10 @@ type Config struct {
 	// renewals. Default 10m, at least 10s.
 	IdentityTTL manifest.Duration `yaml:"identityTTL"`
 	// Seal unseals the server at start by a key that is kept elsewhere.
-	Seal    Seal     `yaml:"seal"`
+	Seal Seal `yaml:"seal"`
+	// OldSeal is how the server was sealed before, while its seal is turned into the
+	// one above: goldkeep operator unseal --migrate.
+	OldSeal OldSeal  `yaml:"oldSeal"`
 	TLS     TLS      `yaml:"tls"`
 	Audit   Audit    `yaml:"audit"`
 	Feeds   Feeds    `yaml:"feeds"`
@@ -90,10 +93,17 @@ type TLS = listener.TLS
 
 // Seal is a key kept elsewhere, which the root key is sealed with.
 type Seal struct {
-	// Type is transit, awskms, gcpckms, azurekeyvault or static.
+	// Type is transit, awskms, gcpckms, azurekeyvault or url.
 	Type string `yaml:"type"`
-	// Options are those of the reference's seal stanza of that type.
+	// Options are those of the reference's seal stanza of that type. "name" tells two
+	// of the same type apart, while one is turned into the other.
 	Options map[string]string `yaml:"options"`
+}
+
+// OldSeal is a seal or a key file.
+type OldSeal struct {
+	Seal    `yaml:",inline"`
+	KeyFile string `yaml:"keyFile"`
 }
 
 // Audit are the settings of the audit log.
@@ -198,6 +208,9 @@ func (c Config) check() error {
 		return err
 	}
 	if err := c.Seal.check(c.KeyFile); err != nil {
+		return err
+	}
+	if err := c.OldSeal.check(c.Seal); err != nil {
 		return err
 	}
 	if err := c.TLS.Check(); err != nil {

@@ -103,23 +103,26 @@ func (c *Config) takeStorage(f *config.File) error {
 	return nil
 }
 
-// takeSeals maps the seal: none or "shamir" are key shares, "static" is a key file.
+// takeSeals maps the seal: none or "shamir" are key shares, "static" is a key file. A
+// disabled one is the one of before.
 func (c *Config) takeSeals(f *config.File) error {
 	for _, s := range f.Seals {
+		taken, file := &c.Seal, &c.KeyFile
+		if s.Options["disabled"] == "true" {
+			taken, file = &c.OldSeal.Seal, &c.OldSeal.KeyFile
+		}
 		switch {
-		case s.Options["disabled"] == "true":
-			return fault.New(fault.Invalid, "line %d: a seal cannot be turned into another kind yet: leave the disabled one out", s.Line)
-		case c.Seal.Type != "" || c.KeyFile != "":
-			return fault.New(fault.Invalid, "line %d: there is a second seal; one is offered", s.Line)
+		case taken.Type != "" || *file != "":
+			return fault.New(fault.Invalid, "line %d: there is a second seal; one is offered, and one that is disabled", s.Line)
 		case s.Type == "shamir":
 		case s.Type == "static":
 			path, ok := strings.CutPrefix(s.Options["current_key"], "file://")
 			if !ok {
 				return fault.New(fault.Invalid, "line %d: of a static seal the current_key must be file:///...: keys do not belong in this file", s.Line)
 			}
-			c.KeyFile = path
+			*file = path
 		default:
-			c.Seal = Seal{Type: s.Type, Options: s.Options}
+			*taken = Seal{Type: s.Type, Options: s.Options}
 		}
 	}
 	return nil

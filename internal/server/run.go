@@ -189,6 +189,8 @@ func (s *Server) notReady(ctx context.Context) []string {
 		why = append(why, "not initialized: goldkeep operator init")
 	case status.Sealed && s.sealTrouble.Load() != nil:
 		why = append(why, "sealed: "+*s.sealTrouble.Load())
+	case status.Turns:
+		why = append(why, "sealed: goldkeep operator unseal --migrate")
 	case status.Sealed:
 		why = append(why, "sealed: goldkeep operator unseal")
 	}

@@ -98,6 +98,7 @@ type Server struct {
 
 	kms         kms.Service            // nil: the root key is not sealed elsewhere
 	sealTrouble atomic.Pointer[string] // why the seal's service could not be used; nil: nothing is known
+	turning     atomic.Bool            // the seal waits to be turned into another kind
 	foundAnchor kept                   // what the store knew of the audit log at the start
 
 	listener    net.Listener

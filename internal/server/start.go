@@ -21,6 +21,9 @@ import (
 // never been initialized is: its key file is made where it is missing, and the
 // root token is left in a file of the data folder.
 func (s *Server) unsealAtStart(ctx context.Context) error {
+	if waits, err := s.awaitTurn(ctx); waits || err != nil {
+		return err
+	}
 	if s.kms != nil {
 		return s.unwrap(ctx)
 	}

@@ -27,6 +27,7 @@ type Barrier interface {
 	Init(ctx context.Context, o barrier.InitOptions) (barrier.InitResult, error)
 	Unwrap(ctx context.Context) error
 	SubmitShare(ctx context.Context, share []byte) (barrier.Status, error)
+	SubmitTurn(ctx context.Context, share []byte) (barrier.Status, error)
 	ResetShares()
 	Seal()
 	Sealed() bool
@@ -271,7 +272,7 @@ func (e *Engine) status(st barrier.Status) *engine.Response {
 	s := sealStatus{
 		Type: st.Type, Initialized: st.Initialized, Sealed: st.Sealed, T: st.Threshold, N: st.Shares,
 		Progress: st.Progress, Nonce: st.Nonce, Version: engine.APIVersion, Own: e.o.Version, BuildDate: e.o.Built, CommitDate: e.o.Built,
-		RecoverySeal: st.Type != barrier.Shamir, StorageType: e.o.Storage,
+		Migration: st.Turns, RecoverySeal: st.Type != barrier.Shamir, StorageType: e.o.Storage,
 	}
 	if !st.Sealed {
 		s.ClusterName, s.ClusterID = clusterName(st), st.ClusterID
@@ -293,7 +294,7 @@ func (e *Engine) sealStatus(ctx context.Context, _ *engine.Request, _ engine.Var
 
 func (e *Engine) unseal(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(lowerCased(req))
-	key, reset := f.Text("key"), f.Bool("reset", false)
+	key, reset, migrate := f.Text("key"), f.Bool("reset", false), f.Bool("migrate", false)
 	if f.Err() != nil {
 		return nil, f.Err()
 	}
@@ -308,7 +309,11 @@ func (e *Engine) unseal(ctx context.Context, req *engine.Request, _ engine.Vars)
 	if err != nil {
 		return nil, err
 	}
-	st, err := e.o.Barrier.SubmitShare(ctx, share)
+	submit := e.o.Barrier.SubmitShare
+	if migrate {
+		submit = e.o.Barrier.SubmitTurn
+	}
+	st, err := submit(ctx, share)
 	if err != nil {
 		return nil, err
 	}
