@@ -126,10 +126,11 @@ func run(ctx context.Context, f settings, stderr io.Writer) (err error) {
 		return err
 	}
 	if c.InMemory {
-		if c.Data, err = os.MkdirTemp(devFolder(), "goldkeep-inmem-"); err != nil {
-			return fault.New(fault.Invalid, "make folder: %w", err)
+		var remove func() error
+		if c.Data, remove, err = memoryFolder(devFolder(), "goldkeep-inmem-"); err != nil {
+			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(c.Data)) }()
+		defer func() { err = errors.Join(err, remove()) }()
 	}
 	if c.PidFile != "" {
 		if err := os.WriteFile(c.PidFile, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil { //nolint:gosec // for everybody to read
@@ -195,11 +196,11 @@ func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err erro
 		return fault.New(fault.Invalid, "dev mode keeps nothing: --config, --data, --listen and --key-file do not go with it").
 			WithHint("its address is set with --dev-listen-address")
 	}
-	dir, err := os.MkdirTemp(devFolder(), "goldkeep-dev-")
+	dir, remove, err := memoryFolder(devFolder(), "goldkeep-dev-")
 	if err != nil {
-		return fault.New(fault.Invalid, "make folder: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	c := Config{Data: dir, Listen: first(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
 	log, err := c.Log.open(stderr, &slog.LevelVar{})
 	if err != nil {
