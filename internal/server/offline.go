@@ -65,6 +65,9 @@ func restoreOffline(ctx context.Context, r keeper.OfflineRequest) (_ *snapshot.M
 		return nil, fault.New(fault.Conflict, "the snapshot is of another server (%s, here is %s)", clip(snap.Meta.Cluster), clip(status.ClusterID)).
 			WithHint("everything here would be lost, and other keys would unseal; if that is wanted, repeat with --force")
 	}
+	if _, err := s.alone(ctx); err != nil {
+		return nil, err
+	}
 	if err := snap.Load(ctx, s.store, s.store.steps); err != nil {
 		return nil, err
 	}

@@ -75,10 +75,15 @@ func (n *snapshots) Restore(ctx context.Context, from io.Reader, force bool) (er
 	if err := n.fits(ctx, snap, force); err != nil {
 		return err
 	}
+	release, err := n.s.alone(ctx)
+	if err != nil {
+		return err
+	}
 	if err := n.s.gate.Record(ctx, gate.Event{
 		Name: "snapshot.restore", Subject: snap.Meta.ID, Answer: "allow", Reason: "a verified snapshot takes the place of everything",
 		Detail: map[string]any{"made": snap.Meta.Time, "node": snap.Meta.Node, "force": force},
 	}); err != nil {
+		release()
 		return err
 	}
 	defer close(n.done) // no second one: the server starts anew
@@ -92,6 +97,17 @@ func (n *snapshots) Restore(ctx context.Context, from io.Reader, force bool) (er
 	}
 	n.s.log.Warn("a snapshot was restored; the server starts anew", "id", snap.Meta.ID, "made", snap.Meta.Time, "took", time.Since(start))
 	return nil
+}
+
+// alone makes sure that no other server uses the database, until it is closed.
+func (s *Server) alone(ctx context.Context) (release func(), err error) {
+	shared, ok := s.store.Source.(interface {
+		Alone(ctx context.Context) (func(), error)
+	})
+	if !ok {
+		return func() {}, nil
+	}
+	return shared.Alone(ctx)
 }
 
 // fits refuses what would leave a server nobody can unseal, or one that somebody

@@ -35,6 +35,8 @@ type Store struct {
 	last    time.Time
 	refresh func()
 
+	presence presence
+
 	migrating sync.Mutex // or callers of one node could hold all connections while one needs a second
 }
 
@@ -59,11 +61,17 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		calm, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = s.askTime(calm)
+		_ = s.presence.show(calm) // a broken connection is made again
 	}
 	if err := s.askTime(ctx); err != nil {
 		pool.Close()
 		return nil, fault.New(fault.Unavailable, "connect to PostgreSQL at %s: %s", cfg.ConnConfig.Host, plain(err)).
 			WithHint("check that the server runs and that the user may log in")
+	}
+	s.presence.config = cfg.ConnConfig.Copy()
+	if err := s.presence.show(ctx); err != nil {
+		pool.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -192,6 +200,7 @@ func (s *Store) Exclusive() bool { return false }
 // Close waits for running transactions and closes all connections.
 func (s *Store) Close() error {
 	s.pool.Close()
+	s.presence.close()
 	return nil
 }
 
