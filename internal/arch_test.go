@@ -24,7 +24,7 @@ var rooms = strings.Fields(`
 	fault manifest store snapshot barrier kms audit lease config
 	courier image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
-	policy fetch entity auth quota engine gate
+	policy fetch entity auth quota engine realm gate
 	plan listener wire api agent term keeper sign cli server
 `)
 
@@ -50,7 +50,8 @@ var never = map[string][]string{
 var auditors = []string{"gate", "keeper", "server", "api"}
 
 // pickers may import variants (a folder inside a folder) of other rooms.
-var pickers = []string{"server", "agent", "cli"}
+// realm is wiring too: of what each namespace has.
+var pickers = []string{"server", "agent", "cli", "realm"}
 
 // heavy modules enter through one room.
 var heavy = map[string][]string{

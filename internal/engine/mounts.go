@@ -118,6 +118,7 @@ type table struct {
 	version string
 	slots   map[string]*Slot
 	realms  map[string]nested // namespaces, by their paths
+	closed  bool              // the namespace is to go
 }
 
 // NewMounts makes a mount table in a space. exclusive says that no other
@@ -329,6 +330,9 @@ func (m *Mounts) Forget() { m.table.Store(nil) }
 
 // inUse names the mount that a new one would shadow or be shadowed by.
 func (m *Mounts) inUse(list map[string]Mount, path string) string {
+	if _, closed := list[closedAt]; closed {
+		return "a namespace that is being deleted"
+	}
 	for _, used := range slices.Concat(slices.Collect(maps.Keys(list)), slices.Collect(maps.Keys(m.fixed))) {
 		if strings.HasPrefix(used, path) || strings.HasPrefix(path, used) {
 			return used
@@ -438,6 +442,10 @@ func (m *Mounts) install(version string, list map[string]Mount) *table {
 	t := &table{version: version, slots: make(map[string]*Slot, len(list)), realms: map[string]nested{}}
 	old := m.table.Load()
 	for path, mount := range list {
+		if path == closedAt {
+			t.closed = true
+			continue
+		}
 		if mount.Namespace != nil {
 			t.realms[path] = nested{mount, m.realm(mount)}
 			continue

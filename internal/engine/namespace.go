@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/goldkeep/goldkeep/internal/fault"
 )
@@ -31,13 +29,6 @@ type nested struct {
 	mount Mount
 	realm *Realm
 }
-
-// Limits of namespaces.
-const (
-	maxNamespaceName = 128
-	maxNesting       = 16
-	namespaceID      = 6 // letters and digits of an id
-)
 
 // NestIn says how the namespaces below this table's are made: kept is what the table
 // says of one. Only for the wiring, before the first request.
@@ -78,14 +69,11 @@ func (m *Mounts) inner(ctx context.Context, path string) (*Realm, string, error)
 	return found.realm, rest, nil
 }
 
-// PutNamespace makes a namespace below this table's, or changes what people say of one:
+// PutNamespace makes a namespace of one plain segment below this table's, or changes what people say of one:
 // change gets what they said so far. It reports whether there was none before; made
 // false makes none, and one that is not there is nil.
 func (m *Mounts) PutNamespace(ctx context.Context, name string, makes bool, change func(map[string]string) (map[string]string, error)) (*Mount, error) {
 	path := slashed(name)
-	if err := checkNamespaceName(path); err != nil {
-		return nil, err
-	}
 	var put *Mount
 	err := m.edit(ctx, func(list map[string]Mount) error {
 		put = nil
@@ -114,9 +102,23 @@ func (m *Mounts) PutNamespace(ctx context.Context, name string, makes bool, chan
 	return put, err
 }
 
-// TaintNamespace notes that a namespace is to be deleted: from then on nobody reaches
-// it. It reports whether there is one. One that has others below is fault.Invalid.
-func (m *Mounts) TaintNamespace(ctx context.Context, name string) (bool, error) {
+// close refuses all later mounts, and namespaces, of a table whose namespace is to go.
+func (m *Mounts) close(ctx context.Context, path string) error {
+	return m.edit(ctx, func(list map[string]Mount) error {
+		for _, mount := range list {
+			if mount.Namespace != nil {
+				return fault.New(fault.Invalid, "cannot delete namespace (%q) containing child namespaces", path).WithHint("delete those first")
+			}
+		}
+		list[closedAt] = Mount{Path: closedAt}
+		return nil
+	})
+}
+
+// closedAt is no path: it stands in the table of a namespace that is to go.
+const closedAt = ""
+
+func (m *Mounts) taint(ctx context.Context, name string) (bool, error) {
 	there, path := false, slashed(name)
 	err := m.edit(ctx, func(list map[string]Mount) error {
 		mount := list[path]
@@ -155,41 +157,10 @@ func (m *Mounts) realm(mount Mount) *Realm {
 // freshID is an id that no namespace of the table has.
 func (m *Mounts) freshID(list map[string]Mount) string {
 	for {
-		id := randomLetters(namespaceID)
+		id := randomHex(3)
 		taken := slices.ContainsFunc(slices.Collect(maps.Values(list)), func(o Mount) bool { return o.Namespace != nil && o.Namespace.ID == id })
 		if !taken && (m.Taken == nil || !m.Taken(id)) {
 			return id
 		}
 	}
-}
-
-// reserved are names no namespace can have, so that paths say what they mean.
-var reserved = []string{"root", "sys", "audit", "auth", "cubbyhole", "identity", "api"}
-
-func checkNamespaceName(path string) error {
-	name := strings.TrimSuffix(path, "/")
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(` *+\"`, r) }
-	switch {
-	case strings.Contains(name, "/"):
-		return fault.New(fault.Invalid, "name must not contain /").WithHint("make it within the namespace it shall be in: -namespace, or the header X-Vault-Namespace")
-	case slices.Contains(reserved, name):
-		return fault.New(fault.Invalid, "%q is a reserved path and cannot be used as a namespace name", name)
-	case name == "" || len(name) > maxNamespaceName || !utf8.ValidString(name) || strings.Contains(name, "..") || name == "." || strings.ContainsFunc(name, odd):
-		return fault.New(fault.Invalid, "the name of a namespace has 1 to %d bytes, without spaces, quotes, \"*\", \"+\" and \"..\"", maxNamespaceName)
-	}
-	return nil
-}
-
-// randomLetters is random text of letters and digits.
-func randomLetters(n int) string {
-	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	out := make([]byte, 0, n)
-	for len(out) < n {
-		for _, b := range randomBytes(n) {
-			if b < 248 && len(out) < n { // 4 * 62: all characters equally likely
-				out = append(out, alphabet[b%62])
-			}
-		}
-	}
-	return string(out)
 }

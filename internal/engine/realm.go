@@ -5,6 +5,8 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/goldkeep/goldkeep/internal/auth"
@@ -99,12 +101,48 @@ func (r *Realm) Enter(ctx context.Context, name string) (*Realm, error) {
 	return found, err
 }
 
-// Child is the namespace of a name right below this one, also where it is going; nil
-// where there is none.
-func (r *Realm) Child(ctx context.Context, name string) (*Realm, error) {
+// Walk calls fn for each namespace below this one: with the one it is in, what its table
+// of mounts says, and itself. Those below it follow where fn says so.
+func (r *Realm) Walk(ctx context.Context, fn func(in *Realm, m Mount, below *Realm) (deeper bool, err error)) error {
 	t, err := r.Mounts.current(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return t.realms[slashed(name)].realm, nil
+	for _, path := range slices.Sorted(maps.Keys(t.realms)) {
+		found := t.realms[path]
+		deeper, err := fn(r, found.mount, found.realm)
+		if err == nil && deeper {
+			err = found.realm.Walk(ctx, fn)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Closed reports whether this namespace is to be deleted, whether or not the one above
+// knows it yet.
+func (r *Realm) Closed(ctx context.Context) (bool, error) {
+	t, err := r.Mounts.current(ctx)
+	return err == nil && t.closed, err
+}
+
+// TaintChild notes that a namespace right below this one is to be deleted: from then on
+// nobody reaches it. It reports whether there is one. One that has others below is
+// fault.Invalid.
+func (r *Realm) TaintChild(ctx context.Context, name string) (bool, error) {
+	t, err := r.Mounts.current(ctx)
+	if err != nil {
+		return false, err
+	}
+	child := t.realms[slashed(name)].realm
+	if child == nil {
+		return false, nil
+	}
+	// First its own table is closed, so that no other is made below meanwhile.
+	if err := child.Mounts.close(ctx, child.Path); err != nil {
+		return false, err
+	}
+	return r.Mounts.taint(ctx, name)
 }

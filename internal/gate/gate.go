@@ -53,14 +53,16 @@ type Barrier interface {
 	Sealed() bool
 }
 
-// Options are the parts a Gate is made of. All are needed but Quotas.
+// Options are the parts a Gate is made of. All are needed but
+// those that may be nil.
 type Options struct {
 	Barrier  Barrier
-	Mounts   *engine.Mounts
+	Mounts   *engine.Mounts // this and what follows, to Wrapping, is the root namespace's
 	Tokens   Tokens
 	Policies Policies
 	Leases   Leases
 	Wrapping *engine.Wrapping
+	Root     *engine.Realm  // the same once more, with all namespaces below; nil: there are none
 	Quotas   *quota.Limiter // nil: nobody is limited
 	Audit    audit.Log
 	Room     func() error     // an error where changes must wait until there is room on the disk; nil: there always is
@@ -69,10 +71,17 @@ type Options struct {
 }
 
 // Gate passes requests to engines, and their answers back.
-type Gate struct{ o Options }
+type Gate struct {
+	o    Options
+	root *part
+}
 
 // New makes a gate.
-func New(o Options) *Gate { return &Gate{o: o} }
+func New(o Options) *Gate {
+	return &Gate{o: o, root: &part{
+		realm: o.Root, mounts: o.Mounts, tokens: o.Tokens, policies: o.Policies, leases: o.Leases, wrapping: o.Wrapping,
+	}}
+}
 
 // Request is one request, as a door understood it.
 type Request struct {
@@ -86,6 +95,8 @@ type Request struct {
 	Remote  string              // peer address without port, or "unix"
 	Peer    []*x509.Certificate // what the connection has shown, unverified
 	Body    io.Reader           // only where Streams says so
+
+	Namespace string // the one that Path is in, as a header names it: "team/blue"; "": the root
 }
 
 // Response is what a door sends back.
@@ -101,6 +112,7 @@ type walk struct {
 	*Request
 	id       string
 	now      time.Time
+	in, home *part // the namespace of the path, and that of the token: the same one or one above
 	slot     *engine.Slot
 	below    string // the path below the mount
 	op       policy.Capability
@@ -111,6 +123,7 @@ type walk struct {
 	subject  *auth.Subject
 	creates  bool // a write to this path may make what is not there
 	decision policy.Decision
+	rights   policy.Set   // what the caller may do, by the paths of the namespace
 	served   bool         // the engine has been reached
 	onDisk   func() error // waits until the record of the change is on disk; nil: there is none
 	answer   *engine.Response
@@ -158,7 +171,7 @@ func (g *Gate) steps(ctx context.Context, w *walk) error {
 }
 
 func (g *Gate) begin(req *Request) *walk {
-	w := &walk{Request: req, id: newID(), now: g.o.Now(), op: req.Op}
+	w := &walk{Request: req, id: newID(), now: g.o.Now(), op: req.Op, in: g.root, home: g.root}
 	if (w.op == policy.List || w.op == policy.Scan) && !strings.HasSuffix(req.Path, "/") {
 		clone := *req
 		clone.Path += "/"
@@ -167,18 +180,16 @@ func (g *Gate) begin(req *Request) *walk {
 	return w
 }
 
-// route finds the engine. A path nobody serves is no error yet: whether the
+// route finds the namespace and in it the engine. A path nobody serves is no error yet: whether the
 // caller may know that is for decide to say.
-func (g *Gate) route(ctx context.Context, w *walk) (err error) {
+func (g *Gate) route(ctx context.Context, w *walk) error {
 	if err := checkPath(w.Path); err != nil {
 		return err
 	}
-	w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path)
-	if err == nil && w.slot == nil && w.op == engine.Help { // a mount's name without its slash
-		w.slot, w.below, err = g.o.Mounts.Resolve(ctx, w.Path+"/")
-	}
-	if err != nil {
-		return sealedOr(err)
+	for _, step := range [...]func(context.Context, *walk) error{g.enter, g.find, g.belong} {
+		if err := step(ctx, w); err != nil {
+			return err
+		}
 	}
 	always := false
 	if w.slot != nil {
@@ -199,11 +210,11 @@ func (g *Gate) limit(ctx context.Context, w *walk) error {
 	if g.o.Quotas == nil || g.o.Barrier.Sealed() {
 		return nil
 	}
-	mount := ""
+	asked := quota.Asked{Namespace: w.in.path, Path: w.full(), Client: w.Remote}
 	if w.slot != nil {
-		mount = w.slot.Mount.Path
+		asked.Mount = w.in.path + w.slot.Mount.Path
 	}
-	return sealedOr(g.o.Quotas.Allow(ctx, mount, w.Path, w.Remote, w.now))
+	return sealedOr(g.o.Quotas.Allow(ctx, asked, w.now))
 }
 
 func (w *walk) reads() bool {
@@ -219,7 +230,7 @@ func (g *Gate) identify(ctx context.Context, w *walk) (err error) {
 	case w.Token == "":
 		return errDenied.WithHint("send a token")
 	case !g.o.Barrier.Sealed():
-		w.subject, err = g.o.Tokens.Subject(ctx, w.Token)
+		w.subject, err = w.home.tokens.Subject(ctx, w.Token)
 		if w.unwraps = err != nil && w.asksForWrapped(); w.unwraps {
 			return nil
 		}
@@ -245,7 +256,7 @@ func (w *walk) asksForWrapped() bool {
 
 // unwrap answers it as it was kept there: as text.
 func (g *Gate) unwrap(ctx context.Context, w *walk) error {
-	kept, err := g.o.Wrapping.Take(ctx, w.Token)
+	kept, err := w.home.wrapping.Take(ctx, w.Token)
 	if err != nil {
 		return errDenied
 	}
@@ -257,11 +268,12 @@ func (g *Gate) unwrap(ctx context.Context, w *walk) error {
 // nothing is mounted there.
 func (g *Gate) decide(ctx context.Context, w *walk) error {
 	if w.subject != nil {
-		set, err := g.o.Policies.Set(ctx, w.subject.Policies, w.subject.Identity)
+		set, err := w.home.policies.Set(ctx, w.subject.Policies, w.subject.Identity)
 		if err != nil {
 			return sealedOr(err)
 		}
-		if err := g.judge(ctx, w, set); err != nil {
+		w.rights = set.Within(w.in.path[len(w.home.path):])
+		if err := g.judge(ctx, w, w.rights); err != nil {
 			return err
 		}
 		if !w.decision.Allowed {
@@ -269,7 +281,7 @@ func (g *Gate) decide(ctx context.Context, w *walk) error {
 		}
 	}
 	if w.slot == nil {
-		return fault.New(fault.NotFound, "no handler for route %q. route entry not found.", w.Path)
+		return fault.New(fault.NotFound, "no handler for route %q. route entry not found.", w.full())
 	}
 	return nil
 }
@@ -309,7 +321,7 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 	req := &engine.Request{
 		ID: w.id, Op: w.op, Mount: w.slot.Mount.Path, Path: w.below,
 		Data: w.Data, Body: w.Body, Query: w.Query,
-		Subject: w.subject, Token: w.tokenForEngine(), Basic: w.basicForEngine(), Remote: w.Remote, Peer: w.Peer, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
+		Subject: w.shown(), Rights: w.rights, Token: w.tokenForEngine(), Basic: w.basicForEngine(), Remote: w.Remote, Peer: w.Peer, Now: w.now, WrapTTL: w.WrapTTL, Creates: w.creates,
 	}
 	if w.op == engine.Help {
 		w.answer, err = engine.Explain(w.slot, w.below)
@@ -344,7 +356,7 @@ func (g *Gate) lease(ctx context.Context, w *walk) error {
 	if w.answer == nil || w.answer.Secret == nil || w.answer.Renewed {
 		return nil
 	}
-	return g.o.Leases.Activate(ctx, w.answer.Secret.LeaseID)
+	return w.in.leases.Activate(ctx, w.answer.Secret.LeaseID)
 }
 
 // cover keeps the answer for whoever brings the token that is sent instead.
@@ -365,7 +377,7 @@ func (g *Gate) cover(ctx context.Context, w *walk) error {
 	if err != nil {
 		return err
 	}
-	w.wrap, err = g.o.Wrapping.Keep(ctx, body, about)
+	w.wrap, err = w.in.wrapping.Keep(ctx, body, about)
 	return err
 }
 
@@ -379,13 +391,13 @@ func (g *Gate) takeBack(ctx context.Context, w *walk) {
 	}
 	handed := w.answer != nil && !w.answer.Renewed
 	if handed && w.answer.Auth != nil && w.answer.Auth.Accessor != "" { // a batch token nobody has seen is nobody's
-		errs = append(errs, g.o.Tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
+		errs = append(errs, w.in.tokens.RevokeAccessor(ctx, w.answer.Auth.Accessor))
 	}
 	if handed && w.answer.Secret != nil {
-		errs = append(errs, g.o.Leases.Revoke(ctx, w.answer.Secret.LeaseID, false))
+		errs = append(errs, w.in.leases.Revoke(ctx, w.answer.Secret.LeaseID, false))
 	}
 	if w.wrap != nil {
-		errs = append(errs, g.o.Wrapping.Discard(ctx, w.wrap.Token))
+		errs = append(errs, w.in.wrapping.Discard(ctx, w.wrap.Token))
 	}
 	for _, err := range errs {
 		if err != nil {
@@ -396,13 +408,14 @@ func (g *Gate) takeBack(ctx context.Context, w *walk) {
 
 // endToken takes back a token whose last use this request was.
 func (g *Gate) endToken(ctx context.Context, w *walk) {
-	err := g.o.Tokens.RevokeAccessor(context.WithoutCancel(ctx), w.subject.Accessor)
+	err := w.home.tokens.RevokeAccessor(context.WithoutCancel(ctx), w.subject.Accessor)
 	if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: it has revoked itself
 		g.o.Logger.Error("revoke spent token", "request", w.id, "error", fault.Public(err))
 	}
 }
 
-// Streams reports whether the engine wants a request's body unread.
+// Streams reports whether the engine wants a request's body unread. Those of the root
+// namespace alone do.
 func (g *Gate) Streams(ctx context.Context, path string) bool {
 	slot, below, err := g.o.Mounts.Resolve(ctx, path)
 	return err == nil && slot != nil && engine.MatchPath(slot.Special.Streaming, below)

@@ -115,7 +115,7 @@ func (w *walk) handsOut() bool {
 func (g *Gate) complete(w *walk, rec audit.Record) (audit.Record, error) {
 	rec.ID, rec.Op, rec.Remote = w.id, string(w.op), w.Remote
 	if w.slot != nil {
-		rec.Mount = w.slot.Mount.Path
+		rec.Mount = w.in.path + w.slot.Mount.Path
 	}
 	if w.subject != nil {
 		rec.Actor, rec.Name = w.subject.Accessor, w.subject.Display
@@ -143,7 +143,7 @@ func unwritten(err error) error {
 // hide puts what could name a secret into the record: the path blinded, so that
 // equal ones can be found equal, and the detail sealed.
 func (g *Gate) hide(w *walk, rec *audit.Record) (err error) {
-	if rec.Path, err = g.blind([]byte(w.Path)); err != nil {
+	if rec.Path, err = g.blind([]byte(w.full())); err != nil {
 		return err
 	}
 	detail, err := g.detail(w, rec)
@@ -167,7 +167,13 @@ func (g *Gate) blind(data []byte) (string, error) {
 // its answer handed out.
 func (g *Gate) detail(w *walk, rec *audit.Record) (b []byte, err error) {
 	b = make([]byte, 0, 256)
-	b = engine.AppendText(append(b, `{"path":`...), w.Path)
+	b = engine.AppendText(append(b, `{"path":`...), w.full())
+	if w.in.path != "" {
+		b = engine.AppendText(append(b, `,"namespace":`...), w.in.path)
+	}
+	if w.home.path != "" {
+		b = engine.AppendText(append(b, `,"token_namespace":`...), w.home.path)
+	}
 	if w.decision.Rule != "" {
 		b = engine.AppendText(append(b, `,"rule":`...), w.decision.Rule)
 		b = appendTexts(append(b, `,"policies":`...), w.decision.Policies)

@@ -26,7 +26,8 @@ type Rule struct {
 	Rate     float64       `json:"rate"`               // requests in an interval, above 0
 	Interval time.Duration `json:"interval"`           // at least a second
 	Block    time.Duration `json:"block,omitempty"`    // how long who went over is refused; 0: until the interval ends
-	Inherits bool          `json:"inherits,omitempty"` // kept for clients that set it; there are no namespaces
+	Inherits bool          `json:"inherits,omitempty"` // of one for a namespace: also for those below it
+	Space    bool          `json:"space,omitempty"`    // Path leads to a namespace
 }
 
 // Config is what holds for all quotas.
@@ -238,43 +239,53 @@ func (q *Limiter) current(ctx context.Context, now time.Time) (*rules, error) {
 	return rules, nil
 }
 
+// Asked is a request that is counted; its paths begin with its namespace.
+type Asked struct {
+	Namespace, Mount, Path string // "team/", "team/secret/", "team/secret/data/a"
+	Client                 string // its address
+}
+
 // Allow counts a request; fault.Limited where its client has used up what the most
 // precise quota for the path gives.
-func (q *Limiter) Allow(ctx context.Context, mount, path, client string, now time.Time) error {
+func (q *Limiter) Allow(ctx context.Context, a Asked, now time.Time) error {
 	rules, err := q.current(ctx, now)
-	if err != nil || len(rules.list) == 0 || matches(rules.config.Exempt, path) {
+	if err != nil || len(rules.list) == 0 || matches(rules.config.Exempt, a.Path) {
 		return err
 	}
-	rule := rules.find(mount, path)
-	if rule == nil || q.take(rule, client, now) {
+	rule := rules.find(a)
+	if rule == nil || q.take(rule, a.Client, now) {
 		return nil
 	}
-	return fault.New(fault.Limited, "request path %q: rate limit quota exceeded", path).WithHint("ask less often, or have the quota %q raised", rule.Name)
+	return fault.New(fault.Limited, "request path %q: rate limit quota exceeded", a.Path).WithHint("ask less often, or have the quota %q raised", rule.Name)
 }
 
 // find is the most precise quota: one for the path, then for all below the longest
-// path, then for the mount, then for everything.
-func (r *rules) find(mount, path string) (best *Rule) {
+// path, then for the mount, then for the nearest namespace, then for everything.
+func (r *rules) find(a Asked) (best *Rule) {
 	rank := -1
 	for i := range r.list {
-		if n := r.list[i].rank(mount, path); n > rank {
+		if n := r.list[i].rank(a); n > rank {
 			best, rank = &r.list[i], n
 		}
 	}
 	return best
 }
 
-func (q *Rule) rank(mount, path string) int {
+func (q *Rule) rank(a Asked) int {
 	prefix, glob := strings.CutSuffix(q.Path, "*")
 	switch {
 	case q.Path == "":
 		return 0
-	case q.Path == mount:
-		return 1
-	case q.Path == path || q.Path+"/" == path:
+	case q.Space && (q.Path == a.Namespace || q.Inherits && strings.HasPrefix(a.Namespace, q.Path)):
+		return len(q.Path)
+	case q.Space:
+		return -1
+	case q.Path == a.Mount:
+		return 1 << 18
+	case q.Path == a.Path || q.Path+"/" == a.Path:
 		return 1 << 20
-	case glob && strings.HasPrefix(path, prefix):
-		return 2 + len(prefix)
+	case glob && strings.HasPrefix(a.Path, prefix):
+		return 1<<19 + len(prefix)
 	}
 	return -1
 }

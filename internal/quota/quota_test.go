@@ -45,7 +45,7 @@ func TestQuotas(t *testing.T) {
 	allowed := func(q *quota.Limiter, path, client string, tries int) (n int) {
 		t.Helper()
 		for range tries {
-			err := q.Allow(ctx, "secret/", path, client, now)
+			err := q.Allow(ctx, quota.Asked{Mount: "secret/", Path: path, Client: client}, now)
 			if err == nil {
 				n++
 			} else if !fault.Is(err, fault.Limited) {
@@ -76,7 +76,7 @@ func TestQuotas(t *testing.T) {
 		}
 		n := 0
 		for range 10 {
-			if q.Allow(ctx, mount, path, "1", now) == nil {
+			if q.Allow(ctx, quota.Asked{Mount: mount, Path: path, Client: "1"}, now) == nil {
 				n++
 			}
 		}

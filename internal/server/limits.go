@@ -13,6 +13,6 @@ func (s *Server) knows(ctx context.Context, token string) bool {
 	if s.barrier.Sealed() {
 		return false
 	}
-	_, err := s.tokens.Info(ctx, token)
-	return err == nil
+	known, err := s.house.Known(ctx, token)
+	return err == nil && known
 }

@@ -67,7 +67,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{
-		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepAnchor, s.keepSeal, s.couriers.Run, s.restored, s.keepTLS, s.reload, s.settleFeeds, s.keepFeeds, s.keepVendors, s.api.Run,
+		s.serve, s.barrier.Watch, s.identity.Run, s.leases.Run, s.notify.Run, s.tidy, s.keepHouse, s.keepAnchor, s.keepSeal, s.couriers.Run, s.restored, s.keepTLS, s.reload, s.settleFeeds, s.keepFeeds, s.keepVendors, s.api.Run,
 	}
 	ended := make(chan error, len(parts))
 	for _, part := range parts {
@@ -224,16 +224,9 @@ func answerHealth(w http.ResponseWriter, why []string) {
 
 // tidy removes what has expired, a little at a time.
 func (s *Server) tidy(ctx context.Context) error {
-	const batch = 200
 	every(ctx, 5*time.Second, func() {
 		if s.barrier.Sealed() {
 			return
-		}
-		if _, err := s.tokens.Tidy(ctx, batch); err != nil && ctx.Err() == nil {
-			s.log.Error("tidy tokens", "error", err)
-		}
-		if _, err := s.wrapping.Sweep(ctx, batch); err != nil && ctx.Err() == nil {
-			s.log.Error("tidy wrapped answers", "error", err)
 		}
 		if err := s.keys.RotateIfDue(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("rotate the sealing key", "error", err)
@@ -241,6 +234,9 @@ func (s *Server) tidy(ctx context.Context) error {
 	})
 	return nil
 }
+
+// keepHouse clears away deleted namespaces.
+func (s *Server) keepHouse(ctx context.Context) error { return s.house.Run(ctx, s.barrier.Sealed) }
 
 // settleFeeds finishes, once, what a crash left between the import of a feed and
 // the new verdicts that follow from it.

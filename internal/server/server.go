@@ -29,15 +29,12 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cert"
-	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
-	people "github.com/goldkeep/goldkeep/internal/engine/identity"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
-	"github.com/goldkeep/goldkeep/internal/engine/oidc"
+	"github.com/goldkeep/goldkeep/internal/engine/namespace"
 	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
-	tokens "github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/totp"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
@@ -53,9 +50,9 @@ import (
 	"github.com/goldkeep/goldkeep/internal/plan"
 	"github.com/goldkeep/goldkeep/internal/provenance"
 	"github.com/goldkeep/goldkeep/internal/quota"
+	"github.com/goldkeep/goldkeep/internal/realm"
 	"github.com/goldkeep/goldkeep/internal/scan"
 	"github.com/goldkeep/goldkeep/internal/snapshot"
-	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/postgres"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 	"github.com/goldkeep/goldkeep/internal/verdict"
@@ -82,6 +79,7 @@ type Server struct {
 	leases    *lease.Ledger
 	wrapping  *engine.Wrapping
 	mounts    *engine.Mounts
+	house     *realm.House // all namespaces; what is above is the root's
 	sys       *sys.Engine
 	keys      *seal.Engine
 	quotas    *quota.Limiter
@@ -183,53 +181,54 @@ func (s *Server) openImages(ctx context.Context) (err error) {
 	return nil
 }
 
-// openSecrets opens the secrets side: tokens, policies, engines, the gate.
+// openSecrets opens the secrets side: the namespaces, and the gate before them.
 func (s *Server) openSecrets(ctx context.Context) error {
 	if err := auth.Migrate(ctx, s.store); err != nil {
 		return err
 	}
-	space := s.barrier.Space()
-	drawers := space.Sub("cubbyhole")
-	s.entities = entity.New(space.Sub("identity"))
-	s.tokens = auth.NewTokens(auth.TokensOptions{
-		Store: s.store, Space: space.Sub("token"), Keys: s.barrier,
-		DefaultTTL: time.Duration(s.config.LeaseTTL.Default), MaxTTL: time.Duration(s.config.LeaseTTL.Max), Entities: s.entities,
-		OnRevoke: []auth.OnRevoke{s.leases.OnRevoke, func(ctx context.Context, tx store.Tx, accessor string) error {
-			return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
-		}},
+	s.quotas = quota.New(s.barrier.Space().Sub("quota"), s.store.Exclusive())
+	s.house = realm.New(realm.Options{
+		Store: s.store, Space: s.barrier.Space(), Keys: s.barrier, Leases: s.leases, Kinds: s.kinds, Address: s.address, Fix: s.fix, Log: s.log,
+		Lifetime: engine.Lifetimes{Default: time.Duration(s.config.LeaseTTL.Default), Max: time.Duration(s.config.LeaseTTL.Max)},
 	})
-	s.policies = auth.NewPolicies(space.Sub("policy"))
-	s.policies.Exclusive, s.policies.Resolver = s.store.Exclusive(), s.workloadPolicy
-	s.wrapping = engine.NewWrapping(space.Sub("wrapping"))
-	s.mounts = engine.NewMounts(space.Sub("mount"), map[string]engine.Kind{
-		"kv": s.watched(kv.New), "transit": transit.New, "totp": totp.New,
-		"auth/approle": approle.New(s.tokens), "auth/userpass": userpass.New(s.tokens),
-		"auth/jwt": jwt.New(s.tokens), "auth/oidc": jwt.New(s.tokens), "auth/kubernetes": kubernetes.New(s.tokens, kubernetes.PodDir), "auth/cert": cert.New(s.tokens),
-	}, s.store.Exclusive())
-	s.quotas = quota.New(space.Sub("quota"), s.store.Exclusive())
-	s.mounts.System = engine.Lifetimes{Default: time.Duration(s.config.LeaseTTL.Default), Max: time.Duration(s.config.LeaseTTL.Max)}
-	s.mounts.Fix("identity/", "identity", "identity store", people.New(people.Options{Entities: s.entities, Groups: s.entities, Mounts: s.mounts, Parts: []people.Part{
-		oidc.New(oidc.Options{Entities: s.entities, Tokens: s.tokens, Address: s.address, Space: space.Sub("identity-oidc")}),
-	}}))
-	s.mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
-	s.mounts.Fix("auth/token/", "token", "token based credentials", tokens.New(tokens.Options{
-		Tokens: s.tokens, Policies: s.policies, Mounts: s.mounts, Space: space.Sub("token-role"),
-	}))
-	s.keys = seal.New(seal.Options{
-		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: s.tokens,
-		Space: space.Sub("sys"), Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
-	})
-	s.sys = sys.New(sys.Options{
-		Parts: []sys.Part{s.keys}, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Mounts: s.mounts, Wrapping: s.wrapping,
-		Quotas: s.quotas, Space: space.Sub("sys"), Metrics: s.metricsText, State: s.state,
-		Version: Version, Built: sys.Built, Storage: s.storageName(), Unmounted: s.entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
-	})
-	s.mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", s.sys)
+	root := s.house.Root
+	s.entities, s.tokens, s.policies, s.wrapping, s.mounts = root.Entities, root.Tokens, root.Policies, root.Wrapping, root.Mounts
+	s.policies.Resolver = s.workloadPolicy
 	s.gate = gate.New(gate.Options{
-		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases,
+		Barrier: s.barrier, Mounts: s.mounts, Tokens: s.tokens, Policies: s.policies, Leases: s.leases, Root: root,
 		Wrapping: s.wrapping, Quotas: s.quotas, Audit: s.audit, Room: s.room, Now: s.store.Now, Logger: s.log,
 	})
 	return nil
+}
+
+// kinds are the engines and auth methods that can be mounted in a namespace.
+func (s *Server) kinds(r *engine.Realm) map[string]engine.Kind {
+	return map[string]engine.Kind{
+		"kv": s.watched(kv.New), "transit": transit.New, "totp": totp.New,
+		"auth/approle": approle.New(r.Tokens), "auth/userpass": userpass.New(r.Tokens),
+		"auth/jwt": jwt.New(r.Tokens), "auth/oidc": jwt.New(r.Tokens), "auth/kubernetes": kubernetes.New(r.Tokens, kubernetes.PodDir), "auth/cert": cert.New(r.Tokens),
+	}
+}
+
+// fix mounts sys/ in a namespace. What is the server's own is in the root alone.
+func (s *Server) fix(r *engine.Realm) {
+	o := sys.Options{
+		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { s.house.Deleted() }})},
+		Tokens: r.Tokens, Policies: r.Policies, Leases: r.Leases, Mounts: r.Mounts, Realm: r,
+		Quotas: s.quotas, Space: r.Spaces["sys"], Metrics: s.metricsText, State: s.state,
+		Version: Version, Built: sys.Built, Storage: s.storageName(), Unmounted: r.Entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,
+	}
+	if r.Parent != nil {
+		r.Mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", sys.New(o))
+		return
+	}
+	s.keys = seal.New(seal.Options{
+		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: r.Tokens,
+		Space: r.Spaces["sys"], Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
+	})
+	o.Parts = append(o.Parts, s.keys)
+	s.sys = sys.New(o)
+	r.Mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", s.sys)
 }
 
 // openIdentity opens the identity side: workloads and their instances.

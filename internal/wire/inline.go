@@ -44,7 +44,7 @@ func (h *handler) inline(r *http.Request, req *gate.Request) (*gate.Response, er
 	}
 	req.Token = granted.Answer.Auth.Token
 	resp, err := h.gate.Handle(r.Context(), req)
-	if ended := h.endInline(r.Context(), req); ended != nil && err == nil {
+	if ended := h.endInline(r.Context(), login, req.Token); ended != nil && err == nil {
 		return nil, ended
 	}
 	if err == nil && resp.Answer != nil && (resp.Answer.Secret != nil || resp.Answer.Auth != nil) {
@@ -54,8 +54,8 @@ func (h *handler) inline(r *http.Request, req *gate.Request) (*gate.Response, er
 }
 
 // endInline revokes the token of the login, and with it what it has been given.
-func (h *handler) endInline(ctx context.Context, req *gate.Request) error {
-	_, err := h.gate.Handle(context.WithoutCancel(ctx), &gate.Request{Op: policy.Update, Path: "auth/token/revoke-self", Token: req.Token, Remote: req.Remote})
+func (h *handler) endInline(ctx context.Context, login *gate.Request, token string) error {
+	_, err := h.gate.Handle(context.WithoutCancel(ctx), &gate.Request{Op: policy.Update, Path: "auth/token/revoke-self", Namespace: login.Namespace, Token: token, Remote: login.Remote})
 	if fault.Is(err, fault.Denied) {
 		return nil // batch tokens, and policies that forbid it: it ends by itself
 	}
@@ -64,10 +64,11 @@ func (h *handler) endInline(ctx context.Context, req *gate.Request) error {
 
 // inlineLogin reads the login from the headers.
 func inlineLogin(r *http.Request, remote string) (*gate.Request, error) {
-	login := &gate.Request{Op: policy.Update, Path: strings.Trim(r.Header.Get(inlinePath), "/"), Remote: remote, Data: map[string]json.RawMessage{}}
-	if strings.Trim(r.Header.Get(inlineNamespace), "/") != "" {
-		return nil, fault.New(fault.NotFound, "there is no such namespace")
+	ns := r.Header.Get("X-Vault-Namespace")
+	if named := r.Header[inlineNamespace]; len(named) > 0 {
+		ns = named[0]
 	}
+	login := &gate.Request{Op: policy.Update, Namespace: ns, Path: strings.Trim(r.Header.Get(inlinePath), "/"), Remote: remote, Data: map[string]json.RawMessage{}}
 	if !engine.MatchPath([]string{"auth/*"}, login.Path) {
 		return nil, fault.New(fault.Invalid, "%s must be the path of a login: auth/...", inlinePath)
 	}

@@ -88,10 +88,11 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 	if !ok {
 		return nil, fault.New(fault.NotFound, "no such path: the API begins with /v1/")
 	}
-	if err := checkNamespace(r, path); err != nil {
+	ns, err := namespace(r, path)
+	if err != nil {
 		return nil, err
 	}
-	req := &gate.Request{Path: path, Token: token(r), Remote: remote(r)}
+	req := &gate.Request{Path: path, Namespace: ns, Token: token(r), Remote: remote(r)}
 	if name, secret, ok := r.BasicAuth(); ok {
 		req.Basic = &engine.Basic{Name: name, Secret: secret}
 	}
@@ -101,7 +102,6 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 	if r.URL.RawQuery != "" {
 		req.Query = r.URL.Query()
 	}
-	var err error
 	if req.Op, err = operation(r, req.Query); err != nil {
 		return nil, err
 	}
@@ -212,19 +212,18 @@ var rootOnly = []string{
 	"sys/generate-root/*", "sys/storage/raft/*",
 }
 
-// checkNamespace lets only the root namespace pass: there is no other.
-func checkNamespace(r *http.Request, path string) error {
+// namespace is the one a request is in.
+func namespace(r *http.Request, path string) (string, error) {
 	ns := r.Header["X-Vault-Namespace"]
-	if len(ns) == 0 || ns[0] == "" {
-		return nil
+	switch {
+	case len(ns) == 0 || len(ns) == 1 && ns[0] == "":
+		return "", nil
+	case len(ns) > 1:
+		return "", fault.New(fault.Invalid, "the header X-Vault-Namespace is there twice")
+	case engine.MatchPath(rootOnly, path):
+		return "", fault.New(fault.Invalid, "operation only available in root namespace: this path takes no namespace")
 	}
-	if engine.MatchPath(rootOnly, path) {
-		return fault.New(fault.Invalid, "this path takes no namespace")
-	}
-	if name := strings.Trim(ns[0], "/"); name != "" && name != "root" {
-		return fault.New(fault.NotFound, "there is no such namespace")
-	}
-	return nil
+	return ns[0], nil
 }
 
 // answer writes what the gate answered.

@@ -26,22 +26,19 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cert"
-	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
-	"github.com/goldkeep/goldkeep/internal/engine/identity"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
-	"github.com/goldkeep/goldkeep/internal/engine/oidc"
+	"github.com/goldkeep/goldkeep/internal/engine/namespace"
 	"github.com/goldkeep/goldkeep/internal/engine/seal"
 	"github.com/goldkeep/goldkeep/internal/engine/sys"
-	"github.com/goldkeep/goldkeep/internal/engine/token"
 	"github.com/goldkeep/goldkeep/internal/engine/totp"
 	"github.com/goldkeep/goldkeep/internal/engine/transit"
 	"github.com/goldkeep/goldkeep/internal/engine/userpass"
-	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/gate"
 	"github.com/goldkeep/goldkeep/internal/lease"
 	"github.com/goldkeep/goldkeep/internal/quota"
+	"github.com/goldkeep/goldkeep/internal/realm"
 	"github.com/goldkeep/goldkeep/internal/store"
 	"github.com/goldkeep/goldkeep/internal/store/sqlite"
 	"github.com/goldkeep/goldkeep/internal/wire"
@@ -63,6 +60,7 @@ type world struct {
 	keys  []string
 
 	leases *lease.Ledger
+	house  *realm.House
 	sys    *sys.Engine
 	legacy bool     // the unauthenticated paths are on
 	target sync.Map // credentials at the target of the issuer
@@ -140,53 +138,46 @@ func (w *world) start() {
 
 // wiring joins the parts as the server does.
 func wiring(w *world, logger *slog.Logger) *gate.Gate {
-	space := w.b.Space()
-	drawers := space.Sub("cubbyhole")
-	leases := lease.New(lease.Options{Space: space.Sub("lease"), Undoers: map[string]lease.Undoer{"test": w}, Log: logger})
-	w.leases = leases
-	entities := entity.New(space.Sub("identity"))
-	tokens := auth.NewTokens(auth.TokensOptions{
-		Store: w.st, Space: space.Sub("token"), Keys: w.b, Entities: entities,
-		OnRevoke: []auth.OnRevoke{
-			leases.OnRevoke,
-			func(ctx context.Context, tx store.Tx, accessor string) error {
-				return cubbyhole.Drop(ctx, drawers.In(tx), accessor)
-			},
-		},
+	w.leases = lease.New(lease.Options{Space: w.b.Space().Sub("lease"), Undoers: map[string]lease.Undoer{"test": w}, Log: logger})
+	quotas := quota.New(w.b.Space().Sub("quota"), w.st.Exclusive())
+	w.house = realm.New(realm.Options{
+		Store: w.st, Space: w.b.Space(), Keys: w.b, Leases: w.leases, Kinds: w.kinds, Log: logger,
+		Fix: func(r *engine.Realm) { w.fix(r, quotas) },
 	})
-	policies := auth.NewPolicies(space.Sub("policy"))
-	wrapping := engine.NewWrapping(space.Sub("wrapping"))
-	kinds := map[string]engine.Kind{
-		"kv": kv.New, "transit": transit.New, "totp": totp.New, "auth/approle": approle.New(tokens), "auth/userpass": userpass.New(tokens),
-		"auth/jwt": jwt.New(tokens), "auth/oidc": jwt.New(tokens), "auth/kubernetes": kubernetes.New(tokens, kubernetes.PodDir), "auth/cert": cert.New(tokens),
-		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path} },
-	}
-	mounts := engine.NewMounts(space.Sub("mount"), kinds, w.st.Exclusive())
-	quotas := quota.New(space.Sub("quota"), w.st.Exclusive())
-	mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))
-	mounts.Fix("auth/token/", "token", "token based credentials", token.New(token.Options{
-		Tokens: tokens, Policies: policies, Mounts: mounts, Space: space.Sub("token-role"),
-	}))
-	mounts.Fix("identity/", "identity", "identity store", identity.New(identity.Options{Entities: entities, Groups: entities, Mounts: mounts, Parts: []identity.Part{
-		oidc.New(oidc.Options{Entities: entities, Tokens: tokens, Space: space.Sub("identity-oidc")}),
-	}}))
-	keys := seal.New(seal.Options{
-		Barrier: w.b, Keys: w.b, Tokens: tokens, LegacyRekey: w.legacy, LegacyRoot: w.legacy, Space: space.Sub("sys"),
-		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
-		OnSeal: func() { mounts.Forget(); quotas.Forget() },
-	})
-	w.sys = sys.New(sys.Options{
-		Parts: []sys.Part{keys}, Tokens: tokens, Policies: policies, Leases: leases, Mounts: mounts, Wrapping: wrapping,
-		Unmounted: entities.Unmounted,
-		Quotas:    quotas, Space: space.Sub("sys"), Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
-		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
-	})
-	mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", w.sys)
-	mounts.Fix("api/", "api", "", evidence{})
+	root := w.house.Root
 	return gate.New(gate.Options{
-		Barrier: w.b, Mounts: mounts, Tokens: tokens, Policies: policies, Leases: leases,
-		Wrapping: wrapping, Quotas: quotas, Audit: w.audit, Now: w.st.Now, Logger: logger,
+		Barrier: w.b, Mounts: root.Mounts, Tokens: root.Tokens, Policies: root.Policies, Leases: w.leases, Root: root,
+		Wrapping: root.Wrapping, Quotas: quotas, Audit: w.audit, Now: w.st.Now, Logger: logger,
 	})
+}
+
+func (w *world) kinds(r *engine.Realm) map[string]engine.Kind {
+	return map[string]engine.Kind{
+		"kv": kv.New, "transit": transit.New, "totp": totp.New, "auth/approle": approle.New(r.Tokens), "auth/userpass": userpass.New(r.Tokens),
+		"auth/jwt": jwt.New(r.Tokens), "auth/oidc": jwt.New(r.Tokens), "auth/kubernetes": kubernetes.New(r.Tokens, kubernetes.PodDir), "auth/cert": cert.New(r.Tokens),
+		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path, r.Leases} },
+	}
+}
+
+func (w *world) fix(r *engine.Realm, quotas *quota.Limiter) {
+	o := sys.Options{
+		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { w.house.Deleted() }})},
+		Tokens: r.Tokens, Policies: r.Policies, Leases: r.Leases, Mounts: r.Mounts, Realm: r, Unmounted: r.Entities.Unmounted,
+		Quotas: quotas, Space: r.Spaces["sys"], Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
+		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
+	}
+	if r.Parent != nil {
+		r.Mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", sys.New(o))
+		return
+	}
+	o.Parts = append(o.Parts, seal.New(seal.Options{
+		Barrier: w.b, Keys: w.b, Tokens: r.Tokens, LegacyRekey: w.legacy, LegacyRoot: w.legacy, Space: r.Spaces["sys"],
+		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
+		OnSeal: func() { r.Mounts.Forget(); quotas.Forget() },
+	}))
+	w.sys = sys.New(o)
+	r.Mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", w.sys)
+	r.Mounts.Fix("api/", "api", "", evidence{})
 }
 
 // evidence is an engine like Goldkeep's own API: parts of it are read sealed too.
@@ -202,8 +193,9 @@ func (evidence) Special() engine.Special {
 
 // issuer is an engine that hands out credentials with a lease.
 type issuer struct {
-	w    *world
-	path string
+	w      *world
+	path   string
+	leases *lease.Ledger
 }
 
 func (i *issuer) Handle(ctx context.Context, req *engine.Request) (*engine.Response, error) {
@@ -215,7 +207,7 @@ func (i *issuer) Handle(ctx context.Context, req *engine.Request) (*engine.Respo
 	if err != nil {
 		return nil, err
 	}
-	err = i.w.leases.Begin(ctx, lease.Lease{
+	err = i.leases.Begin(ctx, lease.Lease{
 		ID: id, Owner: req.Subject.Accessor, Issued: req.Now, Expires: req.Now.Add(time.Hour), Renewable: true, Kind: "test", Recipe: recipe,
 	})
 	if err != nil {

@@ -65,7 +65,7 @@ func (e *Engine) readAlias(ctx context.Context, _ *engine.Request, v engine.Vars
 	}
 	for i := range who.Entity.Aliases {
 		if a := &who.Entity.Aliases[i]; a.ID == v["id"] {
-			return answer(showAlias(a, who.Entity.ID, mounts))
+			return answer(e.showAlias(a, who.Entity.ID, mounts))
 		}
 	}
 	return nil, nil
@@ -112,7 +112,7 @@ func (e *Engine) readGroupAlias(ctx context.Context, _ *engine.Request, v engine
 	if err != nil {
 		return nil, err
 	}
-	return answer(showAlias(g.Alias, g.ID, mounts))
+	return answer(e.showAlias(g.Alias, g.ID, mounts))
 }
 
 func (e *Engine) deleteGroupAlias(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {

@@ -152,10 +152,10 @@ func (e *Engine) showEntity(ctx context.Context, k entity.Key) (*engine.Response
 	x := who.Entity
 	shown := shownEntity{
 		Aliases: []shownAlias{}, Created: x.Created, Direct: orEmpty(x.Groups), Disabled: x.Disabled, Groups: []string{}, ID: x.ID,
-		Inherited: []string{}, Updated: x.Updated, Merged: x.Merged, Meta: x.Meta, Name: x.Name, Space: "root", Policies: orEmpty(x.Policies),
+		Inherited: []string{}, Updated: x.Updated, Merged: x.Merged, Meta: x.Meta, Name: x.Name, Space: e.namespace(), Policies: orEmpty(x.Policies),
 	}
 	for i := range x.Aliases {
-		a := showAlias(&x.Aliases[i], x.ID, mounts)
+		a := e.showAlias(&x.Aliases[i], x.ID, mounts)
 		a.Space = "" // said of the entity
 		shown.Aliases = append(shown.Aliases, a)
 	}

@@ -137,10 +137,10 @@ func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response,
 	}
 	shown := shownGroup{
 		Alias: struct{}{}, Created: g.Created, ID: g.ID, Updated: g.Updated, Entities: orNull(g.Entities), Groups: orNull(g.Groups), Meta: g.Meta,
-		Index: 1, Name: g.Name, Space: "root", Parents: g.Parents, Policies: orNull(g.Policies), Kind: g.Kind,
+		Index: 1, Name: g.Name, Space: e.namespace(), Parents: g.Parents, Policies: orNull(g.Policies), Kind: g.Kind,
 	}
 	if g.Alias != nil {
-		shown.Alias = showAlias(g.Alias, g.ID, mounts)
+		shown.Alias = e.showAlias(g.Alias, g.ID, mounts)
 	}
 	return answer(shown)
 }

@@ -7,6 +7,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -58,6 +59,7 @@ type Options struct {
 	Groups   Groups
 	Mounts   Mounts
 	Parts    []Part // engine/oidc, ...
+	ID       string // of the namespace; "": the root
 }
 
 // Engine serves "identity/".
@@ -81,6 +83,9 @@ func New(o Options) *Engine {
 	e.routes = engine.Routes(e.special.Routes)
 	return e
 }
+
+// namespace is how the namespace is told.
+func (e *Engine) namespace() string { return cmp.Or(e.o.ID, "root") }
 
 // Special implements engine.Engine.
 func (e *Engine) Special() engine.Special { return e.special }
@@ -168,11 +173,11 @@ type shownAlias struct {
 	Space    string            `json:"namespace_id,omitempty"`
 }
 
-func showAlias(a *entity.Alias, owner string, mounts map[string]engine.Mount) shownAlias {
+func (e *Engine) showAlias(a *entity.Alias, owner string, mounts map[string]engine.Mount) shownAlias {
 	m := mounts[a.Mount]
 	return shownAlias{
 		Owner: owner, Created: a.Created, Custom: custom(a), ID: a.ID, Updated: a.Updated, Merged: a.MergedFrom, Meta: a.Meta,
-		Accessor: a.Mount, Path: m.Path, Kind: m.Kind, Name: a.Name, Space: "root",
+		Accessor: a.Mount, Path: m.Path, Kind: m.Kind, Name: a.Name, Space: e.namespace(),
 	}
 }
 

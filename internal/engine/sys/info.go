@@ -5,6 +5,7 @@ package sys
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -137,7 +138,7 @@ func (e *Engine) lockedUsers(ctx context.Context, req *engine.Request, _ engine.
 	}
 	return &engine.Response{Data: map[string]any{
 		"total":        total,
-		"by_namespace": []any{map[string]any{"namespace_id": "root", "namespace_path": "", "counts": total, "mount_accessors": mounts}},
+		"by_namespace": []any{map[string]any{"namespace_id": cmp.Or(e.o.Realm.ID, "root"), "namespace_path": e.o.Realm.Path, "counts": total, "mount_accessors": mounts}},
 	}}, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
@@ -221,18 +220,10 @@ func (e *Engine) holder(ctx context.Context, token string) (*policy.Set, error) 
 	if token == "" {
 		return nil, nil
 	}
-	info, err := e.o.Tokens.Info(ctx, token)
+	_, set, err := e.o.Realm.Holder(ctx, token)
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
 		return nil, nil
 	}
-	if err != nil || info.Refused() {
-		return nil, err
-	}
-	return e.set(ctx, info)
-}
-
-func (e *Engine) set(ctx context.Context, info *auth.Info) (*policy.Set, error) {
-	set, err := e.o.Policies.Set(ctx, info.All(), info.Identity)
 	return &set, err
 }
 
@@ -273,16 +264,20 @@ func (e *Engine) mountBelow(ctx context.Context, req *engine.Request, v engine.V
 	if err != nil {
 		return nil, err
 	}
-	slot, _, err := e.o.Mounts.Resolve(ctx, strings.Trim(v["path"], "/")+"/")
+	realm, path, err := e.o.Realm.Find(ctx, strings.Trim(v["path"], "/")+"/")
+	if err != nil {
+		return nil, err
+	}
+	slot, _, err := realm.Mounts.Resolve(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	if set == nil {
 		return nil, fault.New(fault.Denied, "permission denied")
 	}
-	if slot == nil || !set.Any(slot.Mount.Path) {
+	if slot == nil || !set.Any(realm.Below(e.o.Realm, slot.Mount.Path)) {
 		return nil, denied
 	}
-	raw, err := json.Marshal(uiMount{e.shown(slot.Mount), slot.Mount.Path})
+	raw, err := json.Marshal(uiMount{e.shown(slot.Mount), realm.Below(e.o.Realm, slot.Mount.Path)})
 	return &engine.Response{Data: json.RawMessage(raw)}, err
 }

@@ -98,15 +98,23 @@ func (e *Engine) checkQuotaPath(ctx context.Context, q *quota.Rule) error {
 	if q.Path == "" {
 		return nil
 	}
-	slot, below, err := e.o.Mounts.Resolve(ctx, strings.TrimSuffix(q.Path, "*")+"/")
+	realm, path, err := e.o.Realm.Find(ctx, strings.TrimRight(strings.TrimSuffix(q.Path, "*"), "/")+"/")
 	if err != nil {
 		return err
 	}
-	if slot == nil {
+	if path == "" && realm.Parent != nil && !strings.HasSuffix(q.Path, "*") {
+		q.Path, q.Space = realm.Path, true
+		return nil
+	}
+	slot, below, err := realm.Mounts.Resolve(ctx, path)
+	if err != nil {
+		return err
+	}
+	if slot == nil && path != "" {
 		return fault.New(fault.Invalid, "invalid mount path %q", strings.TrimSuffix(q.Path, "/")+"/")
 	}
-	if strings.Trim(below, "/") == "" && !strings.HasSuffix(q.Path, "*") {
-		q.Path = slot.Mount.Path
+	if slot != nil && strings.Trim(below, "/") == "" && !strings.HasSuffix(q.Path, "*") {
+		q.Path = realm.Path + slot.Mount.Path
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ type Options struct {
 	Policies Policies
 	Leases   Leases
 	Mounts   *engine.Mounts
-	Wrapping *engine.Wrapping
+	Realm    *engine.Realm // the namespace that this is of
 	Quotas   *quota.Limiter
 	Space    barrier.Space // for sys alone
 	Version  string        // Goldkeep's own: strict SemVer

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
-	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -50,7 +49,7 @@ func (e *Engine) unwrap(ctx context.Context, req *engine.Request, _ engine.Vars)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := e.o.Wrapping.Take(ctx, token)
+	stored, err := e.o.Realm.Home(token).Wrapping.Take(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +61,7 @@ func (e *Engine) lookupWrapped(ctx context.Context, req *engine.Request, _ engin
 	if err != nil {
 		return nil, err
 	}
-	w, err := e.o.Wrapping.Lookup(ctx, token)
+	w, err := e.o.Realm.Home(token).Wrapping.Lookup(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func (e *Engine) rewrap(ctx context.Context, req *engine.Request, _ engine.Vars)
 	if err != nil {
 		return nil, err
 	}
-	w, err := e.o.Wrapping.Rewrap(ctx, token)
+	w, err := e.o.Realm.Home(token).Wrapping.Rewrap(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +92,7 @@ func (e *Engine) capabilityRoutes() []engine.Route {
 }
 
 func (e *Engine) capabilitiesSelf(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	return e.capable(ctx, req, req.Subject.Policies, req.Subject.Identity)
+	return e.capable(req, req.Rights)
 }
 
 func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -102,14 +101,14 @@ func (e *Engine) capabilities(ctx context.Context, req *engine.Request, _ engine
 	if f.Err() != nil || token == "" {
 		return nil, fault.New(fault.Invalid, "no token found")
 	}
-	info, err := e.o.Tokens.Info(ctx, token)
+	_, set, err := e.o.Realm.Holder(ctx, token)
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Invalid, "invalid token")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return e.capable(ctx, req, info.All(), info.Identity)
+	return e.capable(req, set)
 }
 
 func (e *Engine) capabilitiesAccessor(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
@@ -125,11 +124,15 @@ func (e *Engine) capabilitiesAccessor(ctx context.Context, req *engine.Request, 
 	if err != nil {
 		return nil, err
 	}
-	return e.capable(ctx, req, info.All(), info.Identity)
+	set, err := e.o.Policies.Set(ctx, info.All(), info.Identity)
+	if err != nil {
+		return nil, err
+	}
+	return e.capable(req, set)
 }
 
 // capable answers what policies allow on the paths asked for.
-func (e *Engine) capable(ctx context.Context, req *engine.Request, names []string, who *entity.Identity) (*engine.Response, error) {
+func (e *Engine) capable(req *engine.Request, set policy.Set) (*engine.Response, error) {
 	f := engine.Read(req)
 	paths := f.List("paths")
 	if len(paths) == 0 {
@@ -140,10 +143,6 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 	}
 	if len(paths) == 0 {
 		return nil, fault.New(fault.Invalid, "paths must be supplied")
-	}
-	set, err := e.o.Policies.Set(ctx, names, who)
-	if err != nil {
-		return nil, err
 	}
 	data := map[string][]policy.Capability{}
 	for _, path := range paths {
@@ -156,14 +155,10 @@ func (e *Engine) capable(ctx context.Context, req *engine.Request, names []strin
 }
 
 // resultantACL tells callers what all their policies say together.
-func (e *Engine) resultantACL(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
+func (e *Engine) resultantACL(_ context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	if req.Subject.Root {
 		return &engine.Response{Data: map[string]any{"root": true}}, nil
 	}
-	set, err := e.o.Policies.Set(ctx, req.Subject.Policies, req.Subject.Identity)
-	if err != nil {
-		return nil, err
-	}
-	exact, glob := set.Grants()
+	exact, glob := req.Rights.Grants()
 	return &engine.Response{Data: map[string]any{"root": false, "exact_paths": exact, "glob_paths": glob}}, nil
 }

@@ -185,18 +185,14 @@ func (e *Engine) createByRole(ctx context.Context, req *engine.Request, v engine
 	if r == nil {
 		return nil, fault.New(fault.Invalid, "unknown role %s", v["role"])
 	}
-	sudo, err := e.sudo(ctx, req)
-	if err != nil {
-		return nil, err
-	}
 	n, err := asked(req)
 	if err != nil {
 		return nil, err
 	}
-	if n.ID != "" && !sudo {
+	if n.AnyPolicy = sudo(req); n.ID != "" && !n.AnyPolicy {
 		return nil, errSudo("specify token id")
 	}
-	n.AnyPolicy, n.Role = sudo, r.Name
+	n.Role = r.Name
 	if err := r.bound(&n, req.Subject); err != nil {
 		return nil, err
 	}

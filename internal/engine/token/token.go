@@ -15,7 +15,6 @@ import (
 	"github.com/goldkeep/goldkeep/internal/auth"
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
-	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
 	"github.com/goldkeep/goldkeep/internal/policy"
 )
@@ -39,10 +38,9 @@ type Revoker interface {
 	Tidy(ctx context.Context, limit int) (int, error)
 }
 
-// Policies compiles the policies of a subject.
+// Policies knows which policies there are.
 type Policies interface {
 	Get(ctx context.Context, name string) (string, error)
-	Set(ctx context.Context, names []string, who *entity.Identity) (policy.Set, error)
 }
 
 // Options are the parts the engine is made of. All are needed.
@@ -112,20 +110,12 @@ func (e *Engine) createOrphan(ctx context.Context, req *engine.Request, _ engine
 }
 
 func (e *Engine) create(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	sudo, err := e.sudo(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return e.make(ctx, req, false, sudo)
+	return e.make(ctx, req, false, sudo(req))
 }
 
 // sudo reports whether the caller has it on the path asked for.
-func (e *Engine) sudo(ctx context.Context, req *engine.Request) (bool, error) {
-	if req.Subject.Root {
-		return true, nil
-	}
-	set, err := e.policies.Set(ctx, req.Subject.Policies, req.Subject.Identity)
-	return slices.Contains(set.Capabilities(req.Mount+req.Path), policy.Sudo), err
+func sudo(req *engine.Request) bool {
+	return req.Subject.Root || slices.Contains(req.Rights.Capabilities(req.Mount+req.Path), policy.Sudo)
 }
 
 // asked reads what a token shall be like.
@@ -155,7 +145,22 @@ func asked(req *engine.Request) (auth.NewToken, error) {
 	case strings.Contains(n.ID, "."):
 		return n, fault.New(fault.Invalid, "custom token ID cannot have a '.' in the value")
 	}
-	return n, nil
+	return n, fromAbove(req, &n)
+}
+
+// fromAbove makes a token of a namespace above the patron, not the parent, of what it
+// makes here: its policies have no meaning in this namespace, so it needs sudo.
+func fromAbove(req *engine.Request, n *auth.NewToken) error {
+	if req.Subject.Foreign == nil {
+		return nil
+	}
+	if !sudo(req) {
+		return errSudo("directly generate a token in a child namespace")
+	}
+	if n.Patron, n.Parent = req.Subject.Foreign, nil; req.Subject.Batch {
+		return fault.New(fault.Invalid, "batch tokens cannot create more tokens")
+	}
+	return nil
 }
 
 // unprintable is what a display name cannot hold.
