@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -293,7 +294,7 @@ func (q *Rule) rank(a Asked) int {
 func (q *Limiter) take(rule *Rule, client string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	key := window{rule.Name, client}
+	key := window{rule.Name, Client(client)}
 	c := q.windows[key]
 	if c == nil {
 		q.makeRoom(now)
@@ -313,6 +314,19 @@ func (q *Limiter) take(rule *Rule, client string, now time.Time) bool {
 		c.blocked = now.Add(rule.Block)
 	}
 	return false
+}
+
+// Client is who counts as one client, by a peer's address: of IPv6 the network of 64
+// bits, since whoever has one address has all of them.
+func Client(remote string) string {
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		return remote
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr.WithZone(""), 64).Masked().String()
 }
 
 // makeRoom keeps memory bounded: over the limit those go that count nothing any

@@ -117,3 +117,15 @@ func TestQuotas(t *testing.T) {
 		}
 	}
 }
+
+// TestClient: whoever has one address of a network of IPv6 has all of them.
+func TestClient(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+		"2001:db8:1:2::1": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "unix": "unix", "": "",
+	} {
+		if got := quota.Client(remote); got != want {
+			t.Errorf("%s is %s, not %s", remote, got, want)
+		}
+	}
+}

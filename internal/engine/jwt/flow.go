@@ -17,12 +17,14 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/quota"
 )
 
 // Limits of logins under way.
 const (
 	flowLife  = 5 * time.Minute
 	flowsMost = 20_000 // begun within flowLife on one server; anybody can begin one
+	flowsEach = 2_000  // of them for one client
 	sweptAt   = 20     // how many old ones go when a new one is kept
 	maxField  = 4096   // bytes of what a caller names: a redirect, a nonce, a code
 )
@@ -72,8 +74,8 @@ func flowPath(state string) string {
 }
 
 // begin keeps a new flow and returns its state.
-func (e *Engine) begin(ctx context.Context, fl *flow, now time.Time) (state string, err error) {
-	if !e.starts.allow(now) {
+func (e *Engine) begin(ctx context.Context, fl *flow, remote string, now time.Time) (state string, err error) {
+	if !e.starts.allow(remote, now) {
 		return "", fault.New(fault.Unavailable, "too many logins have been begun").WithHint("try again in some minutes")
 	}
 	state = "st_" + rand.Text()
@@ -139,21 +141,28 @@ func (e *Engine) edit(ctx context.Context, state string, now time.Time, change f
 	return fl, err
 }
 
-// throttle bounds how many flows one server begins; the zero value works.
+// throttle bounds how many flows one server begins, in all and for one client; the
+// zero value works.
 type throttle struct {
-	mu    sync.Mutex
-	since time.Time
-	count int
+	mu      sync.Mutex
+	since   time.Time
+	count   int
+	clients map[string]int // at most flowsMost
 }
 
-func (t *throttle) allow(now time.Time) bool {
+func (t *throttle) allow(remote string, now time.Time) bool {
+	client := quota.Client(remote)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now.Sub(t.since) >= flowLife {
-		t.since, t.count = now, 0
+	if now.Sub(t.since) >= flowLife || t.clients == nil {
+		t.since, t.count, t.clients = now, 0, map[string]int{}
+	}
+	if t.count >= flowsMost || t.clients[client] >= flowsEach {
+		return false
 	}
 	t.count++
-	return t.count <= flowsMost
+	t.clients[client]++
+	return true
 }
 
 // redirectAllowed reports whether a browser may be sent back to an address: one of

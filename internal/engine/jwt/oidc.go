@@ -63,7 +63,7 @@ func (e *Engine) authURL(ctx context.Context, req *engine.Request, _ engine.Vars
 	if err != nil {
 		return nil, err
 	}
-	state, err := e.begin(ctx, fl, req.Now)
+	state, err := e.begin(ctx, fl, req.Remote, req.Now)
 	if err != nil {
 		return nil, err
 	}
