@@ -57,8 +57,9 @@ func (e *Engine) Handle(ctx context.Context, req *engine.Request) (*engine.Respo
 	return e.routes.Handle(ctx, req)
 }
 
-func keyAt(name string) string  { return "key/" + name }
-func usedAt(name string) string { return "used/" + name }
+func keyAt(name string) string   { return "key/" + name }
+func usedAt(name string) string  { return "used/" + name }
+func triedAt(name string) string { return "tried/" + name }
 
 func (e *Engine) list(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	var names []string
@@ -117,7 +118,7 @@ func (e *Engine) write(ctx context.Context, req *engine.Request, v engine.Vars) 
 		}
 	}
 	err = e.space.Update(ctx, func(w barrier.Writer) error {
-		if err := w.Delete(ctx, usedAt(v["name"])); err != nil {
+		if err := forget(ctx, w, v["name"]); err != nil {
 			return err
 		}
 		return w.Put(ctx, barrier.Entry{Path: keyAt(v["name"]), Value: engine.Stored(k)})
@@ -127,11 +128,19 @@ func (e *Engine) write(ctx context.Context, req *engine.Request, v engine.Vars) 
 
 func (e *Engine) remove(ctx context.Context, _ *engine.Request, v engine.Vars) (*engine.Response, error) {
 	return nil, e.space.Update(ctx, func(w barrier.Writer) error {
-		if err := w.Delete(ctx, usedAt(v["name"])); err != nil {
+		if err := forget(ctx, w, v["name"]); err != nil {
 			return err
 		}
 		return w.Delete(ctx, keyAt(v["name"]))
 	})
+}
+
+// forget drops what belongs to a key's codes.
+func forget(ctx context.Context, w barrier.Writer, name string) error {
+	if err := w.Delete(ctx, triedAt(name)); err != nil {
+		return err
+	}
+	return w.Delete(ctx, usedAt(name))
 }
 
 func unknown(name string) error { return fault.New(fault.Invalid, "unknown key: %s", name) }
@@ -147,7 +156,8 @@ func (e *Engine) code(ctx context.Context, req *engine.Request, v engine.Vars) (
 	return &engine.Response{Data: map[string]string{"code": k.code(k.counter(req.Now))}}, nil
 }
 
-// check says whether a code is right, and spends it.
+// check says whether a code is right, and spends it. Who guesses has few tries: see
+// tries.
 func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	code := f.Text("code")
@@ -166,9 +176,18 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 		if k == nil {
 			return unknown(v["name"])
 		}
+		tried, err := begin(ctx, w, v["name"], req.Now)
+		if err != nil {
+			return err
+		}
 		counter, right := k.match(code, req.Now)
 		if valid = right; !right {
-			return nil
+			return tried.failed(ctx, w, v["name"], req.Now)
+		}
+		if tried.Count > 0 {
+			if err := w.Delete(ctx, triedAt(v["name"])); err != nil {
+				return err
+			}
 		}
 		return spend(ctx, w, usedAt(v["name"]), use{counter, k.counter(req.Now) - uint64(k.Skew)})
 	})
@@ -176,6 +195,41 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 		return nil, err
 	}
 	return &engine.Response{Data: map[string]bool{"valid": valid}}, nil
+}
+
+// tries are the wrong codes since the last right one. RFC 6238 leaves it to the
+// service to slow down guessing: after ten, no code of the key is looked at for five
+// minutes.
+type tries struct {
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+}
+
+const (
+	maxTries = 10
+	tryAgain = 5 * time.Minute
+)
+
+// begin reads the tries of a key, and refuses one more where there were too many.
+func begin(ctx context.Context, r barrier.Reader, name string, now time.Time) (tries, error) {
+	found, err := engine.Found[tries](ctx, r, triedAt(name))
+	if err != nil || found == nil {
+		return tries{}, err
+	}
+	over := !now.Before(found.Last.Add(tryAgain))
+	switch {
+	case over:
+		return tries{}, nil
+	case found.Count >= maxTries:
+		return tries{}, fault.New(fault.Invalid, "too many wrong codes for this key").
+			WithHint("wait %s after the last wrong one", tryAgain)
+	}
+	return *found, nil
+}
+
+func (t tries) failed(ctx context.Context, w barrier.Writer, name string, now time.Time) error {
+	t.Count, t.Last = t.Count+1, now
+	return w.Put(ctx, barrier.Entry{Path: triedAt(name), Value: engine.Stored(t)})
 }
 
 // use is the use of a counter's code; oldest is the first counter of which a code is

@@ -193,6 +193,59 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// TestGuessing sends wrong codes, many at once: after ten, not even the right code is
+// taken, until five minutes have gone. A right code forgives.
+func TestGuessing(t *testing.T) {
+	e := New(engine.Mount{}, unsealed(t, storetest.SQLite(t)))
+	if _, err := call(t, e, policy.Update, "keys/k", `{"key":"GEZDGNBVGY3TQOJQ"}`, noon); err != nil {
+		t.Fatal(err)
+	}
+	try := func(code string, now time.Time) string {
+		got, err := call(t, e, policy.Update, "code/k", `{"code":"`+code+`"}`, now)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(got["valid"])
+	}
+	code := func(now time.Time) string {
+		t.Helper()
+		shown, err := call(t, e, policy.Read, "code/k", "", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown["code"].(string)
+	}
+	for range maxTries - 1 {
+		if got := try("000000", noon); got != "false" {
+			t.Fatalf("a wrong code: %s", got)
+		}
+	}
+	if got := try(code(noon), noon); got != "true" {
+		t.Fatalf("the right code after %d wrong ones: %s", maxTries-1, got)
+	}
+	var looked atomic.Int64
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			if try("000000", noon) == "false" {
+				looked.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if looked.Load() != maxTries {
+		t.Errorf("%d wrong codes were looked at, want %d", looked.Load(), maxTries)
+	}
+	later := noon.Add(tryAgain - time.Second)
+	if got := try(code(later), later); !strings.Contains(got, "too many wrong codes") {
+		t.Errorf("the right code within the wait: %s", got)
+	}
+	later = noon.Add(tryAgain)
+	if got := try(code(later), later); got != "true" {
+		t.Errorf("the right code after the wait: %s", got)
+	}
+}
+
 // TestUsedOnce offers one code to two servers, many times at once: one takes it. A
 // server that starts later refuses it too.
 func TestUsedOnce(t *testing.T) {
