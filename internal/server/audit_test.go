@@ -127,6 +127,9 @@ func TestFullDiskRefusesChangesFirst(t *testing.T) {
 	if err := put(); err == nil || !strings.Contains(err.Error(), "disk is nearly full") {
 		t.Errorf("a change on a nearly full disk: %v", err)
 	}
+	if health, err := w.client.Raw(ctx, "GET", "/v1/sys/health", nil); err != nil || !strings.Contains(string(health), `"refuses_changes":"the server's disk is nearly full`) {
+		t.Errorf("health on a nearly full disk: %s, %v", health, err)
+	}
 	if _, _, err := w.client.Secret(ctx, "secret", "a"); err != nil {
 		t.Errorf("reading on a nearly full disk: %v", err)
 	}

@@ -36,7 +36,8 @@ func newMetrics(s *Server) *metrics {
 	m.registry.MustRegister(m.requests, m.seconds, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("goldkeep_sealed", "1 while the server is sealed.", func() bool { return s.barrier.Sealed() }),
-		gauge("goldkeep_audit_failing", "1 while the audit log cannot be written.", func() bool { return s.audit.Err() != nil }))
+		gauge("goldkeep_audit_failing", "1 while the audit log cannot be written.", func() bool { return s.audit.Err() != nil }),
+		gauge("goldkeep_refuses_changes", "1 while the disk is nearly full and changes are refused.", func() bool { return s.room() != nil }))
 	return m
 }
 

@@ -224,7 +224,7 @@ func (s *Server) fix(r *engine.Realm) {
 	}
 	s.keys = seal.New(seal.Options{
 		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: r.Tokens,
-		Space: r.Spaces["sys"], Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, OnSeal: s.sealed,
+		Space: r.Spaces["sys"], Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, Room: s.room, OnSeal: s.sealed,
 	})
 	o.Parts = append(o.Parts, s.keys)
 	s.sys = sys.New(o)

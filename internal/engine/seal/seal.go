@@ -59,6 +59,7 @@ type Options struct {
 	Storage        string          // "sqlite", "postgresql"
 	Failing        func() []string // parts that do not work, such as "audit"; nil: none known
 	FailingDevices func() []string // the audit devices that do not take records; nil: none
+	Room           func() error    // whether there is room for changes; nil: there is
 	OnSeal         func()          // told after sealing
 
 	// Whoever reaches the server can begin and stop what these paths do, without a
@@ -361,6 +362,8 @@ type healthAnswer struct {
 	Failing       []string `json:"failing,omitempty"` // parts that do not work
 	// FailingDevices are the audit devices behind the log; that stops nothing.
 	FailingDevices []string `json:"failing_audit_devices,omitempty"`
+	// Refuses is why changes are refused while reads go on: the disk is nearly full.
+	Refuses string `json:"refuses_changes,omitempty"`
 }
 
 // health says with its status code how things stand; the query can set other
@@ -376,6 +379,11 @@ func (e *Engine) health(ctx context.Context, req *engine.Request, _ engine.Vars)
 	}
 	if e.o.FailingDevices != nil {
 		answer.FailingDevices = e.o.FailingDevices()
+	}
+	if e.o.Room != nil {
+		if err := e.o.Room(); err != nil {
+			answer.Refuses = fault.Public(err)
+		}
 	}
 	field, code := "activecode", 200
 	switch {
