@@ -191,22 +191,18 @@ func (r *TokenRole) Renews(m Mount, was *auth.Info) (auth.Terms, error) {
 	return r.Terms(m), nil
 }
 
-// CIDRs checks address ranges and single addresses, and writes each in its one form.
+// CIDRs checks address ranges and single addresses, and leaves them as they were
+// written: who keeps them in a file compares them with what is read.
 func CIDRs(texts []string) ([]string, error) {
-	var out []string
 	for _, text := range texts {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			addr, addrErr := netip.ParseAddr(text)
-			if addrErr != nil {
-				return nil, fault.New(fault.Invalid, "%q is neither an address nor a range such as 10.0.0.0/8", text)
-			}
-			out = append(out, addr.String())
+		if _, err := netip.ParsePrefix(text); err == nil {
 			continue
 		}
-		out = append(out, p.Masked().String())
+		if _, err := netip.ParseAddr(text); err != nil {
+			return nil, fault.New(fault.Invalid, "%q is neither an address nor a range such as 10.0.0.0/8", text)
+		}
 	}
-	return out, nil
+	return texts, nil
 }
 
 // Stored encodes what an engine keeps; it is always its own and cannot fail.

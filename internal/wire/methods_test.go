@@ -78,11 +78,11 @@ func TestOneFieldViews(t *testing.T) {
 		{"period", "token_period", `"2h"`, "7200"},
 		{"secret-id-ttl", "secret_id_ttl", `"2h"`, "7200"},
 		{"secret-id-num-uses", "secret_id_num_uses", "7", "7"},
-		{"secret-id-bound-cidrs", "secret_id_bound_cidrs", `"10.0.0.0/8"`, "[10.0.0.0/8]"},
+		{"secret-id-bound-cidrs", "secret_id_bound_cidrs", `"10.1.2.3/8"`, "[10.1.2.3/8]"},
 		{"token-ttl", "token_ttl", `"3m"`, "180"},
 		{"token-max-ttl", "token_max_ttl", `"30m"`, "1800"},
 		{"token-num-uses", "token_num_uses", "3", "3"},
-		{"token-bound-cidrs", "token_bound_cidrs", `["10.0.0.0/8"]`, "[10.0.0.0/8]"},
+		{"token-bound-cidrs", "token_bound_cidrs", `["10.1.2.3/8"]`, "[10.1.2.3/8]"},
 		{"bind-secret-id", "bind_secret_id", "true", "true"},
 	} {
 		path := "auth/approle/role/app/" + c.path

@@ -99,7 +99,7 @@ resource "vault_token_auth_backend_role" "ci" {
   period              = "${local.hour}"
   explicit_max_ttl    = "0"
   path_suffix         = "for-ci"
-  bound_cidrs         = ["127.0.0.1/32"]
+  bound_cidrs         = ["10.0.0.0/8"]
 }
 
 resource "vault_token" "ci" {
@@ -110,7 +110,7 @@ resource "vault_token" "ci" {
 }
 
 resource "vault_token" "wrapped" {
-  policies     = ["default"]
+  policies     = [vault_policy.app.name]
   no_parent    = true
   ttl          = "1h"
   wrapping_ttl = "10m"
@@ -139,7 +139,6 @@ resource "vault_approle_auth_backend_role" "app" {
   token_max_ttl      = 2 * local.hour
   token_num_uses     = 0
   period             = local.hour # this provider cannot read a role without one
-  bound_cidr_list    = ["127.0.0.1/32", "10.0.0.0/8"]
 }
 
 resource "vault_approle_auth_backend_role" "named" {
