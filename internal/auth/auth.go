@@ -52,6 +52,22 @@ type Granted struct {
 	EntityID  string
 	Type      string   // "service" or "batch"
 	Warnings  []string // what was done otherwise than asked: capped lifetimes
+
+	Needs *Requirement // nil: this is a token. Else there is none yet: the login needs more proof
+}
+
+// Requirement says what a login needs besides its credential.
+type Requirement struct {
+	ID  string             `json:"mfa_request_id"` // names the login that waits
+	Any map[string][]Proof `json:"-"`              // by the name of what asks for it: one of these
+}
+
+// Proof is one way to prove more.
+type Proof struct {
+	Type     string `json:"type"` // "totp", ...
+	ID       string `json:"id"`
+	Passcode bool   `json:"uses_passcode"`
+	Name     string `json:"name,omitempty"`
 }
 
 // All are the names of the token's policies and those of its entity and groups,

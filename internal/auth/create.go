@@ -142,6 +142,14 @@ func (t *Tokens) login(ctx context.Context, tx store.Tx, rec *record, n NewToken
 	return err
 }
 
+// Know finds or makes the entity of who logs in, without a token, and returns its id;
+// "" where the method says of nobody.
+func (t *Tokens) Know(ctx context.Context, n NewToken) (string, error) {
+	rec := &record{}
+	err := t.o.Store.Update(ctx, func(tx store.Tx) error { return t.login(ctx, tx, rec, n) })
+	return rec.EntityID, err
+}
+
 // showIdentity adds to an answer what the token's entity and groups give.
 func (t *Tokens) showIdentity(ctx context.Context, g *Granted) error {
 	who, err := t.identity(ctx, g.EntityID)

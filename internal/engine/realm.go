@@ -32,8 +32,24 @@ type Realm struct {
 	Entities *entity.Directory
 	Leases   *lease.Ledger
 	Wrapping *Wrapping
+	Logins   Logins
 	Spaces   map[string]barrier.Space // all it keeps things in, by their names
 }
+
+// Logins stands between the auth methods of a namespace and its tokens: a login becomes
+// a token, or is held until it has brought more proof. It is engine/factor.
+type Logins interface {
+	Tokens
+	// Prove turns a held login into its token, once; codes are by the ids or names of
+	// methods. fault.Invalid: there is no such login; fault.Denied: a code is missing or
+	// wrong.
+	Prove(ctx context.Context, requestID string, codes map[string][]string) (*auth.Granted, error)
+	// Door is the part of sys/ that codes are brought to.
+	Door() Door
+}
+
+// Door serves some paths of sys/.
+type Door interface{ Special() Special }
 
 // name is the last part of the path.
 func (r *Realm) name() string { return strings.TrimPrefix(r.Path, r.Parent.Path) }

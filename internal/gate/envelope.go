@@ -99,7 +99,28 @@ type authBlock struct {
 	TokenType        string            `json:"token_type"`
 	Orphan           bool              `json:"orphan"`
 	NumUses          int               `json:"num_uses"`
-	MFARequirement   *struct{}         `json:"mfa_requirement"`
+	MFARequirement   *required         `json:"mfa_requirement"`
+}
+
+// required is the form of what a login needs besides its credential.
+type required struct {
+	ID          string              `json:"mfa_request_id"`
+	Constraints map[string]proofSet `json:"mfa_constraints"`
+}
+
+type proofSet struct {
+	Any []auth.Proof `json:"any"`
+}
+
+func requirement(r *auth.Requirement) *required {
+	if r == nil {
+		return nil
+	}
+	shown := &required{ID: r.ID, Constraints: map[string]proofSet{}}
+	for name, proofs := range r.Any {
+		shown.Constraints[name] = proofSet{proofs}
+	}
+	return shown
 }
 
 func appendAuth(b []byte, g *auth.Granted) ([]byte, error) {
@@ -109,7 +130,7 @@ func appendAuth(b []byte, g *auth.Granted) ([]byte, error) {
 	raw, err := json.Marshal(authBlock{
 		ClientToken: g.Token, Accessor: g.Accessor, Policies: g.All(), TokenPolicies: g.Policies, IdentityPolicies: g.Identity,
 		Metadata: g.Meta, LeaseDuration: int64(g.TTL / time.Second), Renewable: g.Renewable,
-		EntityID: g.EntityID, TokenType: g.Type, Orphan: g.Orphan, NumUses: g.NumUses,
+		EntityID: g.EntityID, TokenType: g.Type, Orphan: g.Orphan, NumUses: g.NumUses, MFARequirement: requirement(g.Needs),
 	})
 	return append(b, raw...), err
 }

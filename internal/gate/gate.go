@@ -90,6 +90,7 @@ type Request struct {
 	Data    map[string]json.RawMessage // the body's fields; of reads, the query
 	Query   map[string][]string
 	Token   string
+	Codes   map[string][]string // more proof for a login, by the ids or names of methods; nil: none is brought
 	Basic   *engine.Basic       // nil: the request brings none
 	WrapTTL time.Duration       // 0: the answer is not wrapped
 	Remote  string              // peer address without port, or "unix"
@@ -160,6 +161,7 @@ func (g *Gate) steps(ctx context.Context, w *walk) error {
 		g.decide,   // do the token's policies allow this?
 		g.announce, // a change is in the audit log before it happens
 		g.serve,    // the engine does it
+		g.prove,    // a login that needs more proof gets its token if that was brought along
 		g.lease,    // what it hands out is on record, with how to take it back
 		g.cover,    // the answer is wrapped, if that was asked for
 	} {
@@ -332,6 +334,28 @@ func (g *Gate) serve(ctx context.Context, w *walk) (err error) {
 		w.answer, err = engine.Page(req, w.answer)
 	}
 	return sealedOr(err)
+}
+
+// prove makes the token of a login whose further proofs came with it. Where they are
+// wrong the login is not told what it needs: whoever brings them knows.
+func (g *Gate) prove(ctx context.Context, w *walk) error {
+	if w.Codes == nil || w.answer == nil || w.answer.Auth == nil || w.answer.Auth.Needs == nil {
+		return nil
+	}
+	id := w.answer.Auth.Needs.ID
+	w.answer = nil
+	if w.in.realm == nil || w.in.realm.Logins == nil {
+		return errDenied
+	}
+	granted, err := w.in.realm.Logins.Prove(ctx, id, w.Codes)
+	if fault.Is(err, fault.Denied) || fault.Is(err, fault.Invalid) {
+		return errDenied
+	}
+	if err != nil {
+		return sealedOr(err)
+	}
+	w.answer = &engine.Response{Auth: granted, Warnings: granted.Warnings}
+	return nil
 }
 
 // tokenForEngine is the clear token, for the fixed engines only: no secret

@@ -21,6 +21,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/cubbyhole"
+	"github.com/goldkeep/goldkeep/internal/engine/factor"
 	people "github.com/goldkeep/goldkeep/internal/engine/identity"
 	"github.com/goldkeep/goldkeep/internal/engine/oidc"
 	"github.com/goldkeep/goldkeep/internal/engine/token"
@@ -94,10 +95,13 @@ func (h *House) build(r *engine.Realm) *engine.Realm {
 		}},
 		Namespace: r.ID, Patron: patrons(r),
 	})
+	factors := factor.New(factor.Options{Tokens: r.Tokens, Directory: r.Entities, Space: space("identity-mfa")})
+	r.Logins = factors
 	r.Policies = auth.NewPolicies(space("policy"))
 	r.Policies.Exclusive = h.o.Store.Exclusive()
 	r.Wrapping = engine.NewWrapping(space("wrapping"))
 	r.Mounts = engine.NewMounts(space("mount"), h.o.Kinds(r), h.o.Store.Exclusive())
+	factors.Mounts = r.Mounts
 	r.Mounts.System = h.o.Lifetime
 	r.Mounts.Taken = func(id string) bool { return r.Above(id) != nil }
 	r.Mounts.NestIn(func(kept engine.Mount) *engine.Realm {
@@ -108,9 +112,9 @@ func (h *House) build(r *engine.Realm) *engine.Realm {
 		r.Wrapping = engine.NewWrappingOf(space("wrapping"), r.ID)
 	}
 	space("sys")
-	known := people.Options{Entities: r.Entities, Groups: r.Entities, Mounts: r.Mounts, ID: r.ID}
+	known := people.Options{Entities: r.Entities, Groups: r.Entities, Mounts: r.Mounts, ID: r.ID, Parts: []people.Part{factors}}
 	if r.Parent == nil { // logging in to other programs is, so far, the root's
-		known.Parts = []people.Part{oidc.New(oidc.Options{Entities: r.Entities, Tokens: r.Tokens, Address: h.o.Address, Space: space("identity-oidc")})}
+		known.Parts = append(known.Parts, oidc.New(oidc.Options{Entities: r.Entities, Tokens: r.Tokens, Address: h.o.Address, Space: space("identity-oidc")}))
 	}
 	r.Mounts.Fix("identity/", "identity", "identity store", people.New(known))
 	r.Mounts.Fix("cubbyhole/", "cubbyhole", "per-token private secret storage", cubbyhole.New(drawers))

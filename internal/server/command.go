@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -201,7 +202,7 @@ func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	c := Config{Data: dir, Listen: first(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
+	c := Config{Data: dir, Listen: cmp.Or(f.devListen, os.Getenv("VAULT_DEV_LISTEN_ADDRESS"), "127.0.0.1:8200"), TLS: TLS{Off: true}, Audit: Audit{MinFree: 1 << 20}}
 	log, err := c.Log.open(stderr, &slog.LevelVar{})
 	if err != nil {
 		return err
@@ -214,7 +215,7 @@ func runDev(ctx context.Context, f settings, stdout, stderr io.Writer) (err erro
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	root, err := s.initialize(ctx, key, first(f.devToken, os.Getenv("VAULT_DEV_ROOT_TOKEN_ID")))
+	root, err := s.initialize(ctx, key, cmp.Or(f.devToken, os.Getenv("VAULT_DEV_ROOT_TOKEN_ID")))
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
@@ -240,15 +241,6 @@ func newDev(ctx context.Context, c Config, log *slog.Logger) (*Server, error) {
 func devFolder() string {
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		return "/dev/shm"
-	}
-	return ""
-}
-
-func first(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
 	}
 	return ""
 }

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -106,7 +107,7 @@ func drill(ctx context.Context, r keeper.OfflineRequest) (_ *keeper.DrillReport,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	s.config.KeyFile, s.config.Seal = first(r.KeyFile, c.KeyFile), c.Seal
+	s.config.KeyFile, s.config.Seal = cmp.Or(r.KeyFile, c.KeyFile), c.Seal
 	if err := lookInside(ctx, s, snap, report); err != nil {
 		return nil, err
 	}

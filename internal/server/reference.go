@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,7 +89,7 @@ func (c *Config) takeStorage(f *config.File) error {
 		}
 	case "postgresql":
 		known = []string{"connection_url", "table", "max_parallel", "ha_enabled", "ha_table", "skip_create_table", "max_connect_retries", "max_idle_connections", "data"}
-		if c.Database = first(os.Getenv("BAO_PG_CONNECTION_URL"), os.Getenv("VAULT_PG_CONNECTION_URL"), o["connection_url"]); c.Database == "" {
+		if c.Database = cmp.Or(os.Getenv("BAO_PG_CONNECTION_URL"), os.Getenv("VAULT_PG_CONNECTION_URL"), o["connection_url"]); c.Database == "" {
 			return fault.New(fault.Invalid, "line %d: storage \"postgresql\" needs a connection_url", f.Storage.Line)
 		}
 		c.Data = o["data"] // ours: where the audit log is

@@ -205,15 +205,15 @@ func (s *Server) openSecrets(ctx context.Context) error {
 func (s *Server) kinds(r *engine.Realm) map[string]engine.Kind {
 	return map[string]engine.Kind{
 		"kv": s.watched(kv.New), "transit": transit.New, "totp": totp.New,
-		"auth/approle": approle.New(r.Tokens), "auth/userpass": userpass.New(r.Tokens),
-		"auth/jwt": jwt.New(r.Tokens), "auth/oidc": jwt.New(r.Tokens), "auth/kubernetes": kubernetes.New(r.Tokens, kubernetes.PodDir), "auth/cert": cert.New(r.Tokens),
+		"auth/approle": approle.New(r.Logins), "auth/userpass": userpass.New(r.Logins),
+		"auth/jwt": jwt.New(r.Logins), "auth/oidc": jwt.New(r.Logins), "auth/kubernetes": kubernetes.New(r.Logins, kubernetes.PodDir), "auth/cert": cert.New(r.Logins),
 	}
 }
 
 // fix mounts sys/ in a namespace. What is the server's own is in the root alone.
 func (s *Server) fix(r *engine.Realm) {
 	o := sys.Options{
-		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { s.house.Deleted() }})},
+		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { s.house.Deleted() }}), r.Logins.Door()},
 		Tokens: r.Tokens, Policies: r.Policies, Leases: r.Leases, Mounts: r.Mounts, Realm: r,
 		Quotas: s.quotas, Space: r.Spaces["sys"], Metrics: s.metricsText, State: s.state,
 		Version: Version, Built: sys.Built, Storage: s.storageName(), Unmounted: r.Entities.Unmounted, Audit: auditDevices{s}, Snapshots: s.snapshots,

@@ -39,7 +39,7 @@ func (h *handler) inline(r *http.Request, req *gate.Request) (*gate.Response, er
 	if err != nil {
 		return nil, err
 	}
-	if granted.Answer == nil || granted.Answer.Auth == nil {
+	if granted.Answer == nil || granted.Answer.Auth == nil || granted.Answer.Auth.Token == "" {
 		return nil, fault.New(fault.Invalid, "the inline login gave no token")
 	}
 	req.Token = granted.Answer.Auth.Token

@@ -93,6 +93,7 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		return nil, err
 	}
 	req := &gate.Request{Path: path, Namespace: ns, Token: token(r), Remote: remote(r)}
+	req.Codes = codes(r.Header["X-Vault-Mfa"])
 	if name, secret, ok := r.BasicAuth(); ok {
 		req.Basic = &engine.Basic{Name: name, Secret: secret}
 	}
@@ -122,6 +123,21 @@ func (h *handler) request(w http.ResponseWriter, r *http.Request) (*gate.Request
 		}
 	}
 	return req, err
+}
+
+// codes reads the further proofs of a login: "METHOD:CODE", or "METHOD" alone.
+func codes(header []string) map[string][]string {
+	if len(header) == 0 {
+		return nil
+	}
+	all := map[string][]string{}
+	for _, value := range header {
+		name, code, found := strings.Cut(strings.TrimSpace(value), ":")
+		if all[name] = append(all[name], code); !found {
+			all[name] = nil
+		}
+	}
+	return all
 }
 
 // operation maps a verb, and the query that clients use in its stead.

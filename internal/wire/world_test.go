@@ -153,15 +153,15 @@ func wiring(w *world, logger *slog.Logger) *gate.Gate {
 
 func (w *world) kinds(r *engine.Realm) map[string]engine.Kind {
 	return map[string]engine.Kind{
-		"kv": kv.New, "transit": transit.New, "totp": totp.New, "auth/approle": approle.New(r.Tokens), "auth/userpass": userpass.New(r.Tokens),
-		"auth/jwt": jwt.New(r.Tokens), "auth/oidc": jwt.New(r.Tokens), "auth/kubernetes": kubernetes.New(r.Tokens, kubernetes.PodDir), "auth/cert": cert.New(r.Tokens),
+		"kv": kv.New, "transit": transit.New, "totp": totp.New, "auth/approle": approle.New(r.Logins), "auth/userpass": userpass.New(r.Logins),
+		"auth/jwt": jwt.New(r.Logins), "auth/oidc": jwt.New(r.Logins), "auth/kubernetes": kubernetes.New(r.Logins, kubernetes.PodDir), "auth/cert": cert.New(r.Logins),
 		"issuer": func(m engine.Mount, _ barrier.Space) engine.Engine { return &issuer{w, m.Path, r.Leases} },
 	}
 }
 
 func (w *world) fix(r *engine.Realm, quotas *quota.Limiter) {
 	o := sys.Options{
-		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { w.house.Deleted() }})},
+		Parts:  []sys.Part{namespace.New(namespace.Options{Realm: r, Deleted: func() { w.house.Deleted() }}), r.Logins.Door()},
 		Tokens: r.Tokens, Policies: r.Policies, Leases: r.Leases, Mounts: r.Mounts, Realm: r, Unmounted: r.Entities.Unmounted,
 		Quotas: quotas, Space: r.Spaces["sys"], Metrics: func() ([]byte, error) { return []byte("goldkeep_sealed 0\n"), nil },
 		Version: "0.9.1", Built: "2026-11-22T00:00:00Z", Storage: "sqlite",
