@@ -178,7 +178,7 @@ var chance = map[string]bool{
 	"server_time_utc": true, "plaintext_key": true, "barcode": true, "url": true, "code": true, "hash": true,
 	"running_plugin_version": true, "running_sha256": true, "key": true, "canonical_id": true, "last_update_time": true,
 	"root_token": true, "migration_id": true, "keys_shares": true, "certificate": true, "serial_number": true,
-	"client_id": true, "client_secret": true, "access_token": true, "id_token": true, "method_id": true, "mfa_request_id": true, "barcode": true, "sub": true,
+	"client_id": true, "client_secret": true, "access_token": true, "id_token": true, "method_id": true, "mfa_request_id": true, "sub": true,
 	"otp_length": true, "time": true, "timestamp": true, "timestamp_installed": true, "lease_id": true, "wrapped_token": true, "bound_key": true, "mount_accessor": true,
 	"last_updated_time": true, "expiration_time": true,
 }
