@@ -66,7 +66,7 @@ type Requirement struct {
 type Proof struct {
 	Type     string `json:"type"` // "totp", ...
 	ID       string `json:"id"`
-	Passcode bool   `json:"uses_passcode"`
+	Passcode bool   `json:"uses_passcode,omitempty"`
 	Name     string `json:"name,omitempty"`
 }
 

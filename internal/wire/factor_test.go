@@ -218,7 +218,7 @@ func TestSecondFactorOf(t *testing.T) {
 	}
 	w, method, bob := guarded(t, byType)
 	group := w.call(200, "POST", "identity/group", w.root, `{"name":"g","member_entity_ids":["`+bob+`"]}`).Data["id"].(string)
-	w.call(204, "POST", "identity/mfa/login-enforcement/all", w.root, `{"mfa_method_ids":"`+method+`","identity_group_ids":"`+group+`"}`)
+	w.call(204, "POST", "identity/mfa/login-enforcement/all", w.root, `{"mfa_method_ids":"`+method+`","identity_group_ids":"`+group+`","auth_method_types":[]}`)
 	w.begin()
 	w.login("ann") // is not in the group: she has a token
 	request := w.begin()

@@ -124,23 +124,23 @@ func (e *Engine) deleteEnforcement(ctx context.Context, _ *engine.Request, v eng
 	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error { return w.Delete(ctx, enforcementPath(v["name"])) })
 }
 
+// putEnforcement makes an enforcement, or changes of one what is sent.
 func (e *Engine) putEnforcement(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
-	x := enforcement{
-		ID: entity.Random(), Name: v["name"], Methods: f.List("mfa_method_ids"), Accessors: f.List("auth_method_accessors"), Types: f.List("auth_method_types"),
-		Groups: f.List("identity_group_ids"), Entities: f.List("identity_entity_ids"),
-	}
-	switch {
-	case f.Err() != nil:
-		return nil, f.Err()
-	case len(x.Name) > maxText:
+	if len(v["name"]) > maxText {
 		return nil, fault.New(fault.Invalid, "the name of an enforcement has at most %d bytes", maxText)
-	case len(x.Methods) == 0:
-		return nil, fault.New(fault.Invalid, "missing method ids")
-	case len(x.Accessors)+len(x.Types)+len(x.Groups)+len(x.Entities) == 0:
-		return nil, fault.New(fault.Invalid, "One of auth_method_accessors, auth_method_types, identity_group_ids, identity_entity_ids must be specified")
 	}
-	if err := e.checkTargets(ctx, &x); err != nil {
+	x, err := engine.Look[enforcement](ctx, e.o.Space, enforcementPath(v["name"]))
+	if err != nil {
+		return nil, err
+	}
+	if x == nil {
+		x = &enforcement{ID: entity.Random(), Name: v["name"]}
+	}
+	if err := x.take(f); err != nil {
+		return nil, err
+	}
+	if err := e.checkTargets(ctx, x); err != nil {
 		return nil, err
 	}
 	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error {
@@ -153,15 +153,30 @@ func (e *Engine) putEnforcement(ctx context.Context, req *engine.Request, v engi
 				return fault.New(fault.Invalid, "one of the provided method ids doesn't exist")
 			}
 		}
-		old, err := engine.Found[enforcement](ctx, w, enforcementPath(x.Name))
-		if err != nil {
-			return err
-		}
-		if old != nil {
-			x.ID = old.ID
-		}
-		return w.Put(ctx, barrier.Entry{Path: enforcementPath(x.Name), Value: engine.Stored(&x)})
+		return w.Put(ctx, barrier.Entry{Path: enforcementPath(x.Name), Value: engine.Stored(x)})
 	})
+}
+
+// take changes an enforcement where the request says something; the methods have to
+// be said.
+func (x *enforcement) take(f *engine.Fields) error {
+	x.Methods = f.List("mfa_method_ids")
+	for name, list := range map[string]*[]string{
+		"auth_method_accessors": &x.Accessors, "auth_method_types": &x.Types, "identity_group_ids": &x.Groups, "identity_entity_ids": &x.Entities,
+	} {
+		if f.Has(name) {
+			*list = f.List(name)
+		}
+	}
+	switch {
+	case f.Err() != nil:
+		return f.Err()
+	case len(x.Methods) == 0:
+		return fault.New(fault.Invalid, "missing method ids")
+	case len(x.Accessors)+len(x.Types)+len(x.Groups)+len(x.Entities) == 0:
+		return fault.New(fault.Invalid, "One of auth_method_accessors, auth_method_types, identity_group_ids, identity_entity_ids must be specified")
+	}
+	return nil
 }
 
 // checkTargets refuses an enforcement that speaks of what is not there: nobody would

@@ -249,7 +249,7 @@ func configured(kind string, f *engine.Fields) (*method, error) {
 func (m *method) takeSettings() error {
 	raw, err := base64.StdEncoding.DecodeString(m.Text["settings_file_base64"])
 	if err != nil {
-		return fault.New(fault.Invalid, "settings_file_base64 is no base64")
+		return fault.New(fault.Invalid, "%w", err)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(raw))
 	for lines.Scan() {
