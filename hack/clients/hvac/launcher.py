@@ -36,7 +36,7 @@ def allow(path):
 def main(args):
     if args[:1] != ["server"]:
         os.execv(os.environ["SUITE_VAULT"], ["vault", *args])
-    if "goldkeep" in os.path.basename(os.environ["SUITE_SERVER"]):
+    if os.path.basename(os.environ["SUITE_SERVER"]) != "vault":
         args = ["-config=" + allow(a.removeprefix("-config=")) if a.startswith("-config=") else a for a in args]
     libc = ctypes.CDLL(None)
     with open(os.environ["SUITE_LOG"], "ab") as log:
