@@ -21,7 +21,7 @@ const minRSA = 2048
 func PublicKey(text string) (any, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, fault.New(fault.Invalid, "error parsing public key: it is no PEM")
+		return nil, fault.New(fault.Invalid, "error parsing public key: data does not contain any valid public keys")
 	}
 	var key any
 	var err error

@@ -138,7 +138,9 @@ func (r *TokenRole) Show(out map[string]any) {
 	out["token_policies"], out["token_bound_cidrs"] = orEmpty(r.Policies), orEmpty(r.CIDRs)
 	out["token_num_uses"], out["token_no_default_policy"], out["token_type"] = r.NumUses, r.NoDefault, kind
 	for _, old := range r.Old {
-		out[old] = out[oldNames[old]]
+		if value := out[oldNames[old]]; value != int64(0) && value != 0 {
+			out[old] = value
+		}
 	}
 }
 

@@ -69,6 +69,7 @@ type Group struct {
 	Alias    *Alias            `json:"alias,omitempty"`   // of an external group
 	Created  time.Time         `json:"created"`
 	Updated  time.Time         `json:"updated"`
+	Changes  int               `json:"changes,omitempty"` // how often it was written
 }
 
 // Directory keeps entities and groups.
@@ -214,6 +215,7 @@ func saveEntity(ctx context.Context, w barrier.Writer, e *Entity) error {
 }
 
 func saveGroup(ctx context.Context, w barrier.Writer, g *Group) error {
+	g.Changes++
 	if err := save(ctx, w, memberPath(g.ID), g.Entities); err != nil {
 		return err
 	}

@@ -223,16 +223,16 @@ func (d *Directory) putGroupAlias(ctx context.Context, w barrier.Writer, want Al
 	case from != nil:
 		a = *from.Alias
 	}
+	to, err := d.aliasOwner(ctx, w, from, want.Owner)
+	if err != nil {
+		return nil, "", err
+	}
 	holder, err := findGroup(ctx, w, Key{Mount: want.Mount, Alias: want.Name})
 	if err != nil {
 		return nil, "", err
 	}
 	if holder != nil && (from == nil || holder.ID != from.ID) {
 		return nil, "", fault.New(fault.Invalid, "combination of mount and group alias name is already in use")
-	}
-	to, err := d.aliasOwner(ctx, w, from, want.Owner)
-	if err != nil {
-		return nil, "", err
 	}
 	a.Mount, a.Name, a.Updated = want.Mount, want.Name, now
 	return &a, to.ID, d.giveAlias(ctx, w, from, to, &a)

@@ -137,7 +137,7 @@ func (e *Engine) showGroup(ctx context.Context, k entity.Key) (*engine.Response,
 	}
 	shown := shownGroup{
 		Alias: struct{}{}, Created: g.Created, ID: g.ID, Updated: g.Updated, Entities: orNull(g.Entities), Groups: orNull(g.Groups), Meta: g.Meta,
-		Index: 1, Name: g.Name, Space: e.namespace(), Parents: g.Parents, Policies: orNull(g.Policies), Kind: g.Kind,
+		Index: max(g.Changes, 1), Name: g.Name, Space: e.namespace(), Parents: g.Parents, Policies: orNull(g.Policies), Kind: g.Kind,
 	}
 	if g.Alias != nil {
 		shown.Alias = e.showAlias(g.Alias, g.ID, mounts)

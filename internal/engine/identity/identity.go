@@ -230,7 +230,7 @@ func lookupKey(req *engine.Request) (entity.Key, error) {
 	case given == 0:
 		return k, fault.New(fault.Invalid, "query parameter not supplied").WithHint("give id, name, alias_id, or alias_name with alias_mount_accessor")
 	case given > 1:
-		return k, fault.New(fault.Invalid, "more than one query parameter supplied")
+		return k, fault.New(fault.Invalid, "query parameter conflict; please supply distinct set of query parameters")
 	case (k.Alias == "") != (k.Mount == ""):
 		return k, fault.New(fault.Invalid, "both 'alias_name' and 'alias_mount_accessor' needs to be set")
 	}

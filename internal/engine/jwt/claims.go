@@ -128,7 +128,7 @@ func (r *role) accept(c claims, p *provider, now time.Time) error {
 	case len(r.Audiences) == 0 && c["aud"] != nil:
 		return fault.New(fault.Invalid, "audience claim found in JWT but no audiences bound to the role")
 	case len(r.Audiences) > 0 && !overlap(r.Audiences, audience):
-		return fault.New(fault.Invalid, "invalid audience (aud) claim")
+		return fault.New(fault.Invalid, "invalid audience (aud) claim: audience claim does not match any expected audience")
 	}
 	if err := r.inTime(c, now); err != nil {
 		return err

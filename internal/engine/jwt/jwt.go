@@ -129,9 +129,10 @@ func (e *Engine) login(ctx context.Context, req *engine.Request, _ engine.Vars) 
 	return e.grant(ctx, req, r, who)
 }
 
-// prefixed puts a text before an error of the caller's; others stay as they are.
+// prefixed puts a text before an error of the caller's; others stay as they are, and
+// those that say already what was done.
 func prefixed(text string, err error) error {
-	if !fault.Is(err, fault.Invalid) {
+	if !fault.Is(err, fault.Invalid) || strings.HasPrefix(err.Error(), "error validating claims") {
 		return err
 	}
 	return fault.New(fault.Invalid, "%s%w", text, err)

@@ -200,7 +200,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{m{}, "exactly one"},
 		{m{"jwks_url": p.srv.URL + "/keys", "jwt_validation_pubkeys": public}, "exactly one"},
-		{m{"jwt_validation_pubkeys": "no key"}, "PEM"},
+		{m{"jwt_validation_pubkeys": "no key"}, "public key"},
 		{m{"jwt_validation_pubkeys": publicPEM(t, rsaKey(1024).Public())}, "2048"},
 		{m{"jwt_validation_pubkeys": public, "jwt_supported_algs": "HS256"}, "jwt_supported_algs"},
 		{m{"jwt_validation_pubkeys": public, "jwt_supported_algs": "none"}, "jwt_supported_algs"},

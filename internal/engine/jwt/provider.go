@@ -106,7 +106,7 @@ func (p *provider) read(ctx context.Context, token string, now time.Time) (claim
 			return readClaims(payload)
 		}
 	}
-	return nil, fault.New(fault.Invalid, "no known key successfully validated the token signature")
+	return nil, fault.New(fault.Invalid, "error verifying token signature: no known key successfully validated the token signature")
 }
 
 // parse reads the compact form of a signed token, and no other.
@@ -116,7 +116,7 @@ func parse(token string, algs []signature) (*jose.JSONWebSignature, error) {
 	}
 	signed, err := jose.ParseSignedCompact(token, algs)
 	if err != nil || len(signed.Signatures) != 1 {
-		return nil, fault.New(fault.Invalid, "the token is malformed, or signed with an algorithm that is not allowed")
+		return nil, fault.New(fault.Invalid, "error verifying token signature: the token is malformed, or signed with an algorithm that is not allowed")
 	}
 	if _, critical := signed.Signatures[0].Protected.ExtraHeaders["crit"]; critical {
 		return nil, fault.New(fault.Invalid, "the token has critical extensions, which are not understood")

@@ -274,7 +274,7 @@ func TestConfigAndRoles(t *testing.T) {
 	w := newWorld(t)
 	w.Refused(fault.Invalid, "config", m{}, "no host")
 	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "ftp://x"}, "https")
-	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "pem_keys": "none"}, "PEM")
+	w.Refused(fault.Invalid, "config", m{"kubernetes_host": "x", "pem_keys": "none"}, "public key")
 	if resp := w.OK("config", m{"kubernetes_host": "x", "kubernetes_ca_cert": "none"}); resp == nil || !strings.Contains(strings.Join(resp.Warnings, ""), "nobody can log in") {
 		t.Errorf("an authority that is no certificate: %v", resp)
 	}

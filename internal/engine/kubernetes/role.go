@@ -110,7 +110,7 @@ func (r *role) check() error {
 	case len(r.Namespaces) == 0 && r.Selector == "":
 		return fault.New(fault.Invalid, "%q can not be empty if %q is not set", "bound_service_account_namespaces", "bound_service_account_namespace_selector")
 	case r.Alias != aliasByUID && r.Alias != aliasByName:
-		return fault.New(fault.Invalid, "invalid alias_name_source %q: want %q or %q", r.Alias, aliasByUID, aliasByName)
+		return fault.New(fault.Invalid, "invalid alias_name_source, must be one of: %s, %s", aliasByUID, aliasByName)
 	}
 	for _, list := range [][]string{r.Accounts, r.Namespaces} {
 		if len(list) > 1 && slices.Contains(list, "*") {
