@@ -63,6 +63,8 @@ type Config struct {
 	Address string `yaml:"address"`
 	// PidFile gets the number of the process.
 	PidFile string `yaml:"pidFile"`
+	// Profiles gives out profiles of the server at sys/pprof, to holders of sudo.
+	Profiles bool `yaml:"profiles"`
 	// InMemory keeps nothing after the end (storage "inmem").
 	InMemory bool `yaml:"-"`
 	// Ignored names settings of the reference's file that change nothing here.

@@ -170,7 +170,7 @@ func every(ctx context.Context, beat time.Duration, fn func()) {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	bodies := listener.NewBodies(s.knows)
-	mux.Handle("/v1/", s.metrics.count("v1", bodies.Limit(wire.Handler(s.gate, wire.Options{Logger: s.log, CORS: s.sys.CORS}))))
+	mux.Handle("/v1/", s.metrics.count("v1", s.flights.Count(bodies.Limit(wire.Handler(s.gate, wire.Options{Logger: s.log, CORS: s.sys.CORS})))))
 	mux.Handle("/api/", s.metrics.count("api", bodies.Limit(api.Handler(s.gate, s.log))))
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })

@@ -29,6 +29,7 @@ import (
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/engine/approle"
 	"github.com/goldkeep/goldkeep/internal/engine/cert"
+	"github.com/goldkeep/goldkeep/internal/engine/inspect"
 	"github.com/goldkeep/goldkeep/internal/engine/jwt"
 	"github.com/goldkeep/goldkeep/internal/engine/kubernetes"
 	"github.com/goldkeep/goldkeep/internal/engine/kv"
@@ -101,6 +102,7 @@ type Server struct {
 
 	listener    net.Listener
 	certificate *listener.Certificate
+	flights     listener.Flights
 	caMu        sync.Mutex
 	authority   *ca.Authority // of workloads; nil until first used after unsealing
 	closers     []io.Closer   // closed in reverse
@@ -226,7 +228,7 @@ func (s *Server) fix(r *engine.Realm) {
 		Barrier: s.barrier, Keys: s.barrier, LegacyRekey: s.config.Legacy.Rekey, LegacyRoot: s.config.Legacy.GenerateRoot, Tokens: r.Tokens,
 		Space: r.Spaces["sys"], Version: Version, Built: sys.Built, Storage: s.storageName(), Failing: s.failing, FailingDevices: s.couriers.Failing, Room: s.room, OnSeal: s.sealed,
 	})
-	o.Parts = append(o.Parts, s.keys)
+	o.Parts = append(o.Parts, s.keys, inspect.New(inspect.Options{Flights: func() any { return s.flights.Now() }, Profiles: s.config.Profiles}))
 	s.sys = sys.New(o)
 	r.Mounts.Fix("sys/", "system", "system endpoints used for control, policy and debugging", s.sys)
 }
