@@ -118,20 +118,19 @@ func (m *Mounts) close(ctx context.Context, path string) error {
 // closedAt is no path: it stands in the table of a namespace that is to go.
 const closedAt = ""
 
-func (m *Mounts) taint(ctx context.Context, name string) (bool, error) {
-	there, path := false, slashed(name)
-	err := m.edit(ctx, func(list map[string]Mount) error {
-		mount := list[path]
-		if there = mount.Namespace != nil; !there {
-			return nil
+func (m *Mounts) taint(ctx context.Context, uuid string) error {
+	return m.edit(ctx, func(list map[string]Mount) error {
+		for path, mount := range list {
+			if mount.Namespace == nil || mount.UUID != uuid {
+				continue
+			}
+			going := *mount.Namespace
+			going.Going = true
+			mount.Namespace = &going
+			list[path] = mount
 		}
-		going := *mount.Namespace
-		going.Going = true
-		mount.Namespace = &going
-		list[path] = mount
 		return nil
 	})
-	return there, err
 }
 
 // DropNamespace strikes a namespace off that has been cleared away.

@@ -156,9 +156,14 @@ func (r *Realm) TaintChild(ctx context.Context, name string) (bool, error) {
 	if child == nil {
 		return false, nil
 	}
+	return true, r.Taint(ctx, child)
+}
+
+// Taint is TaintChild for one that was found before, and for no other of its name.
+func (r *Realm) Taint(ctx context.Context, child *Realm) error {
 	// First its own table is closed, so that no other is made below meanwhile.
 	if err := child.Mounts.close(ctx, child.Path); err != nil {
-		return false, err
+		return err
 	}
-	return r.Mounts.taint(ctx, name)
+	return r.Mounts.taint(ctx, child.UUID)
 }

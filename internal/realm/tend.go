@@ -72,7 +72,7 @@ func (h *House) sweep(ctx context.Context, all map[string]*engine.Realm) error {
 // then what was handed out is taken back, then its data go, last its name. Requests that
 // were under way when it was deleted may still write: mourn removes that.
 func (h *House) clear(ctx context.Context, in, r *engine.Realm) error {
-	if _, err := in.TaintChild(ctx, strings.TrimPrefix(r.Path, in.Path)); err != nil {
+	if err := in.Taint(ctx, r); err != nil {
 		return err
 	}
 	if err := h.empty(ctx, r.UUID, slices.Sorted(maps.Keys(r.Spaces)), r); err != nil {
