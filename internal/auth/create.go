@@ -484,6 +484,9 @@ func (t *Tokens) extend(rec *record, asked Renewal, now time.Time) (warnings []s
 		ttl = asked.Terms.TTL
 	}
 	if ttl == 0 {
+		ttl = rec.RenewedTTL
+	}
+	if ttl == 0 {
 		ttl = rec.CreationTTL
 	}
 	if rec.Period > 0 {
@@ -499,5 +502,6 @@ func (t *Tokens) extend(rec *record, asked Renewal, now time.Time) (warnings []s
 		}
 		rec.Expires = end
 	}
+	rec.RenewedTTL = ttl
 	return warnings
 }

@@ -118,6 +118,7 @@ type record struct {
 	Expires     time.Time         `json:"expires"`
 	Renewed     time.Time         `json:"renewed"`
 	CreationTTL time.Duration     `json:"creation_ttl,omitempty"`
+	RenewedTTL  time.Duration     `json:"renewed_ttl,omitempty"` // what the last renewal gave: the next gives it again
 	ExplicitMax time.Duration     `json:"explicit_max,omitempty"`
 	Period      time.Duration     `json:"period,omitempty"`
 	MaxTTL      time.Duration     `json:"max_ttl,omitempty"`

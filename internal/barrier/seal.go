@@ -319,7 +319,7 @@ func (b *Barrier) SubmitShare(ctx context.Context, share []byte) (Status, error)
 			WithHint("restart it: it reads the key file at start")
 	}
 	if !IsShare(share) {
-		return Status{}, errShareForm
+		return Status{}, badShare(share)
 	}
 	if err := b.addShare(s, share); err != nil {
 		return Status{}, err
@@ -352,9 +352,37 @@ const shareSize = 1 + 32
 
 var field = group.Ristretto255
 
+// badShare says why something is no share, in the words clients know.
+func badShare(share []byte) error {
+	switch {
+	case len(share) < 16:
+		return fault.New(fault.Invalid, "invalid key: key is shorter than minimum 16 bytes")
+	case len(share) > shareSize:
+		return fault.New(fault.Invalid, "invalid key: key is longer than maximum %d bytes", shareSize)
+	}
+	return fault.New(fault.Invalid, "invalid key: the unseal key has the wrong length or form")
+}
+
+// wrongShares says why shares and threshold do not go together; "": they do.
+func wrongShares(shares, threshold int) string {
+	switch {
+	case shares < 1:
+		return "shares must be at least one"
+	case threshold < 1:
+		return "threshold must be at least one"
+	case shares > 1 && threshold == 1:
+		return "threshold must be greater than one for multiple shares"
+	case shares > 255:
+		return "shares must be less than 256"
+	case threshold > shares:
+		return "threshold cannot be larger than shares"
+	}
+	return ""
+}
+
 func split(shares, threshold int) (root []byte, parts [][]byte, err error) {
-	if shares < 1 || shares > 255 || threshold < 1 || threshold > shares || (threshold == 1 && shares > 1) {
-		return nil, nil, fault.New(fault.Invalid, "%d shares with a threshold of %d do not go together", shares, threshold).
+	if wrong := wrongShares(shares, threshold); wrong != "" {
+		return nil, nil, fault.New(fault.Invalid, "invalid seal configuration: %s", wrong).
 			WithHint("choose a threshold of at least 2 and at most the number of shares (or one share), for example 5 and 3")
 	}
 	secret := field.RandomNonZeroScalar(rand.Reader)

@@ -54,7 +54,10 @@ func Explain(slot *Slot, path string) (*Response, error) {
 			return explained(slot, describe(slot, route), []Route{route}), nil
 		}
 	}
-	return nil, fault.New(fault.NotFound, "no help for this path")
+	if len(slot.Special.Routes) == 0 {
+		return nil, fault.New(fault.NotFound, "no help for this path")
+	}
+	return Explain(slot, "") // what there is instead
 }
 
 func explained(slot *Slot, text string, routes []Route) *Response {

@@ -81,7 +81,9 @@ func appendWrap(b []byte, w *engine.Wrap) []byte {
 	b = appendSeconds(append(b, `,"ttl":`...), w.TTL)
 	b = engine.AppendText(append(b, `,"creation_time":`...), w.Created.UTC().Format(time.RFC3339Nano))
 	b = engine.AppendText(append(b, `,"creation_path":`...), w.Path)
-	b = engine.AppendText(append(b, `,"wrapped_accessor":`...), w.WrappedAccessor)
+	if w.WrappedAccessor != "" {
+		b = engine.AppendText(append(b, `,"wrapped_accessor":`...), w.WrappedAccessor)
+	}
 	return append(b, '}')
 }
 

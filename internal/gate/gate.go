@@ -262,7 +262,10 @@ func (g *Gate) unwrap(ctx context.Context, w *walk) error {
 	if err != nil {
 		return errDenied
 	}
-	w.answer = &engine.Response{Data: map[string]string{"response": string(kept)}}
+	w.answer = &engine.Response{
+		Data:     map[string]string{"response": string(kept)},
+		Warnings: []string{"Reading from 'cubbyhole/response' is deprecated. Please use sys/wrapping/unwrap to unwrap responses, as it provides additional security checks and other benefits."},
+	}
 	return nil
 }
 

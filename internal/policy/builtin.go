@@ -23,6 +23,7 @@ path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
 # Who one is.
 path "identity/entity/id/{{identity.entity.id}}"     { capabilities = ["read"] }
 path "identity/entity/name/{{identity.entity.name}}" { capabilities = ["read"] }
+path "identity/oidc/provider/+/authorize"            { capabilities = ["read", "update"] }
 
 # Log in to the clients of OpenID Connect providers that one is assigned to.
 path "identity/oidc/provider/+/authorize" { capabilities = ["read", "update"] }

@@ -41,7 +41,7 @@ func TestConformRotate(t *testing.T) {
 		{does: "POST sys/rotate", status: 204},
 		{does: "POST sys/rotate/keyring", status: 204},
 		{does: "GET sys/key-status", status: 200, shape: "data.term=3"},
-		{does: "GET sys/rotate/config", status: 200, shape: "flat data.enabled=true data.interval=0 data.max_operations:int"},
+		{does: "GET sys/rotate/config", status: 200, shape: "data.enabled=true data.interval=0 data.max_operations:int"},
 		{does: "POST sys/rotate/keyring/config", body: `{"enabled":false,"interval":"48h","max_operations":2000000}`, status: 204},
 		{does: "GET sys/rotate/keyring/config", status: 200, shape: "data.enabled=false data.interval=172800 data.max_operations=2000000"},
 		{does: "POST sys/rotate/config", body: `{"interval":"1h"}`, status: 400},

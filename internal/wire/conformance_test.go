@@ -255,7 +255,7 @@ path "secret/metadata/*" { capabilities = ["list"] }`, "")}
 		// Headers.
 		{does: "GET secret/data/a", token: "-", header: []string{"Authorization", "Bearer " + w.root}, status: 200},
 		{does: "GET secret/data/a", header: []string{"Authorization", "Basic eDp5"}, status: 200},
-		{does: "GET secret/data/a", header: []string{"X-Vault-Wrap-TTL", "1m"}, status: 200, shape: "envelope data:null wrap_info{accessor,creation_path,creation_time,token,ttl,wrapped_accessor} wrap_info.ttl=60 wrap_info.creation_path=secret/data/a wrap_info.creation_time:time"},
+		{does: "GET secret/data/a", header: []string{"X-Vault-Wrap-TTL", "1m"}, status: 200, shape: "envelope data:null request_id= wrap_info{accessor,creation_path,creation_time,token,ttl} wrap_info.ttl=60 wrap_info.creation_path=secret/data/a wrap_info.creation_time:time"},
 		{does: "GET secret/data/a", header: []string{"X-Vault-Wrap-TTL", "60"}, status: 200, shape: "wrap_info.ttl=60"},
 		{does: "GET secret/data/a", header: []string{"X-Vault-Wrap-TTL", "1d"}, status: 200, shape: "wrap_info.ttl=86400"},
 		{does: "GET secret/data/a", header: []string{"X-Vault-Wrap-TTL", "-1"}, status: 400},

@@ -67,7 +67,7 @@ func (e *Engine) readRotation(ctx context.Context, _ *engine.Request, _ engine.V
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Response{Flat: true, Data: map[string]any{
+	return &engine.Response{Data: map[string]any{
 		"enabled": !r.Off, "interval": int64(r.Interval / time.Second), "max_operations": r.limit(),
 	}}, nil
 }

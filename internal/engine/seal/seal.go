@@ -152,8 +152,11 @@ func (e *Engine) initialize(ctx context.Context, req *engine.Request, _ engine.V
 	if f.Int("recovery_shares", 0) > 0 || f.Int("recovery_threshold", 0) > 0 {
 		return nil, fault.New(fault.Invalid, "parameters recovery_shares, recovery_threshold not applicable to seal type shamir")
 	}
-	if o.Shares == 0 || o.Threshold == 0 {
-		return nil, fault.New(fault.Invalid, "secret_shares and secret_threshold must be from 1 to 255")
+	switch { // before any key of somebody's is read
+	case o.Shares == 0:
+		return nil, fault.New(fault.Invalid, "invalid seal configuration: shares must be at least one")
+	case o.Threshold == 0:
+		return nil, fault.New(fault.Invalid, "invalid seal configuration: threshold must be at least one")
 	}
 	holders, err := readHolders(f.List("pgp_keys"), o.Shares, req.Now)
 	if err != nil {
@@ -298,6 +301,9 @@ func (e *Engine) unseal(ctx context.Context, req *engine.Request, _ engine.Vars)
 	key, reset, migrate := f.Text("key"), f.Bool("reset", false), f.Bool("migrate", false)
 	if f.Err() != nil {
 		return nil, f.Err()
+	}
+	if reset && !e.o.Barrier.Sealed() {
+		return nil, fault.New(fault.Invalid, "vault is unsealed")
 	}
 	if reset {
 		e.o.Barrier.ResetShares()

@@ -218,7 +218,7 @@ func (e *Engine) readAuditHeader(ctx context.Context, _ *engine.Request, v engin
 	if !ok {
 		return nil, fault.New(fault.Invalid, "Could not find header in config")
 	}
-	return &engine.Response{Data: map[string]auditHeader{v["header"]: kept}}, nil
+	return &engine.Response{Data: map[string]auditHeader{v["header"]: kept}, Flat: true}, nil
 }
 
 func (e *Engine) writeAuditHeader(ctx context.Context, req *engine.Request, v engine.Vars) (*engine.Response, error) {

@@ -27,7 +27,7 @@ func (e *Engine) passwordRoutes() []engine.Route {
 
 const passwordDir = "password"
 
-var errNoPassword = fault.New(fault.NotFound, "policy does not exist")
+var errNoPassword = fault.New(fault.NotFound, "1 error occurred:\n\t* policy does not exist\n\n")
 
 func (e *Engine) listPasswords(ctx context.Context, _ *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	var names []string
@@ -68,13 +68,13 @@ func (e *Engine) writePassword(ctx context.Context, req *engine.Request, v engin
 		return nil, f.Err()
 	}
 	if text == "" {
-		return nil, fault.New(fault.Invalid, "missing policy")
+		return nil, fault.New(fault.Invalid, "1 error occurred:\n\t* missing policy\n\n")
 	}
 	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
 		text = string(decoded)
 	}
 	if _, err := policy.ParsePassword(text); err != nil {
-		return nil, err
+		return nil, fault.New(fault.KindOf(err), "1 error occurred:\n\t* %w\n\n", err) // as clients know it
 	}
 	return nil, e.o.Space.Update(ctx, func(w barrier.Writer) error {
 		return w.Put(ctx, barrier.Entry{Path: passwordDir + "/" + v["name"], Value: []byte(text)})

@@ -31,6 +31,8 @@ type role struct {
 	Fixed       bool             `json:"fixed,omitempty"` // not renewable
 	Suffix      string           `json:"suffix,omitempty"`
 	Token       engine.TokenRole `json:"token"`
+	OldPeriod   bool             `json:"old_period,omitempty"` // set by its old name, under which it is told then
+	OldMax      bool             `json:"old_max,omitempty"`
 }
 
 func rolePath(name string) string { return "role/" + hex.EncodeToString([]byte(name)) }
@@ -83,13 +85,21 @@ func (e *Engine) readRole(ctx context.Context, _ *engine.Request, v engine.Vars)
 		"name": r.Name, "orphan": r.Orphan, "renewable": !r.Fixed, "path_suffix": r.Suffix,
 		"allowed_policies": some(r.Allowed), "allowed_policies_glob": some(r.AllowedGlob),
 		"disallowed_policies": some(r.Denied), "disallowed_policies_glob": some(r.DeniedGlob), "allowed_entity_aliases": r.Aliases,
-		"period": int64(r.Token.Period / time.Second), "explicit_max_ttl": int64(r.Token.ExplicitMax / time.Second),
+		"period": old(r.OldPeriod, r.Token.Period), "explicit_max_ttl": old(r.OldMax, r.Token.ExplicitMax),
 	}
 	r.Token.Show(data)
 	if r.Token.Type == "" || r.Token.Type == "default" {
 		data["token_type"] = "default-service"
 	}
 	return &engine.Response{Data: data}, nil
+}
+
+// old is a lifetime under its old name: 0 where the new one was used.
+func old(set bool, d time.Duration) int64 {
+	if !set {
+		return 0
+	}
+	return int64(d / time.Second)
 }
 
 func some(list []string) []string {
@@ -143,6 +153,8 @@ func (r *role) take(f *engine.Fields) error {
 	if f.Has("path_suffix") {
 		r.Suffix = f.Text("path_suffix")
 	}
+	r.OldPeriod = f.Has("period") || r.OldPeriod && !f.Has("token_period")
+	r.OldMax = f.Has("explicit_max_ttl") || r.OldMax && !f.Has("token_explicit_max_ttl")
 	if f.Has("explicit_max_ttl") {
 		r.Token.ExplicitMax = f.Duration("explicit_max_ttl")
 	}

@@ -123,14 +123,18 @@ func asked(req *engine.Request) (auth.NewToken, error) {
 	f := engine.Read(req)
 	n := auth.NewToken{
 		Parent: req.Subject, ID: f.Text("id"), Policies: f.List("policies"), Meta: f.Map("meta"),
-		TTL: f.Duration("ttl"), ExplicitMax: f.Duration("explicit_max_ttl"), Period: f.Duration("period"),
+		ExplicitMax: f.Duration("explicit_max_ttl"), Period: f.Duration("period"),
 		NumUses: f.Int("num_uses", 0), Display: "token", Path: req.Mount + req.Path, Type: f.Text("type"),
 		NoParent: f.Bool("no_parent", false), NoDefault: f.Bool("no_default_policy", false),
 	}
 	if name := strings.Trim(unprintable.ReplaceAllString(f.Text("display_name"), "-"), "-"); name != "" {
 		n.Display = "token-" + name
 	}
-	if n.TTL == 0 {
+	ttl, err := lifetime(f.Text("ttl"))
+	if err != nil {
+		return n, err
+	}
+	if n.TTL = ttl; n.TTL == 0 {
 		n.TTL = f.Duration("lease") // the old name
 	}
 	if f.Has("renewable") {
@@ -161,6 +165,15 @@ func fromAbove(req *engine.Request, n *auth.NewToken) error {
 		return fault.New(fault.Invalid, "batch tokens cannot create more tokens")
 	}
 	return nil
+}
+
+// lifetime reads a ttl, with the errors clients know.
+func lifetime(text string) (time.Duration, error) {
+	d, err := engine.ParseDuration(text)
+	if err != nil && strings.HasPrefix(strings.TrimSpace(text), "-") {
+		err = fault.New(fault.Invalid, "ttl must be positive")
+	}
+	return d, err
 }
 
 // unprintable is what a display name cannot hold.
