@@ -41,3 +41,28 @@ func TestConformProvider(t *testing.T) {
 		{does: "GET identity/oidc/provider/p/userinfo", status: 401, shape: "bare error=invalid_token"},
 	})
 }
+
+func TestConformSecondFactor(t *testing.T) {
+	w, method, bob := guarded(t, byType)
+	both := `{"method_id":"` + method + `","entity_id":"` + bob + `"}`
+	tokens := map[string]string{"plain": w.token(`path "secret/*" { capabilities = ["read"] }`, "")}
+	conform(t, w, tokens, []row{
+		{does: "LIST identity/mfa/method", token: "plain", status: 403},
+		{does: "LIST identity/mfa/method", status: 200, shape: "envelope data{keys,key_info}"},
+		{does: "LIST identity/mfa/method/duo", status: 404},
+		{does: "GET identity/mfa/method/" + method, status: 200, shape: "data{algorithm,digits,id,issuer,key_size,max_validation_attempts,name,namespace_id,namespace_path,period,qr_size,skew,type} data.period=30 data.type=totp"},
+		{does: "GET identity/mfa/method/okta/" + method, status: 400, has: "failed to find the method ID under MFA type okta."},
+		{does: "POST identity/mfa/method/totp", body: `{}`, status: 400, has: "issuer must be set"},
+		{does: "DELETE identity/mfa/method/totp/" + method, status: 400, has: "still used by an enforcement"},
+		{does: "GET identity/mfa/login-enforcement/all", status: 200, shape: "data{auth_method_accessors,auth_method_types,id,identity_entity_ids,identity_group_ids,mfa_method_ids,name,namespace_id,namespace_path} data.identity_group_ids:list"},
+		{does: "POST identity/mfa/login-enforcement/b", body: `{"mfa_method_ids":["` + method + `"]}`, status: 400, has: "must be specified"},
+		{does: "POST identity/mfa/method/totp/admin-generate", token: "plain", body: both, status: 403},
+		{does: "POST identity/mfa/method/totp/admin-generate", body: both, status: 200, shape: "envelope data{barcode,url} data.barcode:str"},
+		{does: "POST identity/mfa/method/totp/admin-generate", body: both, status: 200, shape: "warn data:null", has: "already has a secret"},
+		{does: "POST auth/userpass/login/bob", token: "-", body: `{"password":"planted-password"}`, status: 200, shape: "envelope warn auth.client_token= auth.accessor= auth.mfa_requirement{mfa_request_id,mfa_constraints} auth.token_type=default"},
+		{does: "POST auth/userpass/login/bob", token: "-", body: `{"password":"planted-password"}`, header: []string{"X-Vault-MFA", method}, status: 403, has: "permission denied"},
+		{does: "POST sys/mfa/validate", token: "-", body: `{}`, status: 400, has: "missing request ID"},
+		{does: "POST sys/mfa/validate", token: "-", body: `{"mfa_request_id":"x"}`, status: 400, has: "invalid request ID"},
+		{does: "POST identity/mfa/method/totp/admin-destroy", body: both, status: 204},
+	})
+}
