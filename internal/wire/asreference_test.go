@@ -45,6 +45,29 @@ func TestUnwrapByReading(t *testing.T) {
 	}
 }
 
+// TestLockoutOfAMount locks people out after as many failures as the mount says.
+func TestLockoutOfAMount(t *testing.T) {
+	w := newWorld(t)
+	w.ok("POST", "sys/auth/up", w.root, `{"type":"userpass","config":{"user_lockout_config":{"lockout_threshold":"2","lockout_duration":"1h"}}}`)
+	w.ok("POST", "auth/up/users/ann", w.root, `{"password":"right"}`)
+	try := func(password string) int {
+		status, _ := w.do("POST", "auth/up/login/ann", "", `{"password":"`+password+`"}`)
+		return status
+	}
+	for i, want := range []int{400, 400, 403} {
+		if got := try("wrong"); got != want {
+			t.Errorf("wrong login %d: %d, want %d", i+1, got, want)
+		}
+	}
+	if got := try("right"); got != 403 {
+		t.Errorf("a locked user logs in: %d", got)
+	}
+	w.ok("POST", "sys/auth/up/tune", w.root, `{"user_lockout_config":{"lockout_disable":true}}`)
+	if got := try("right"); got != 200 {
+		t.Errorf("without lockouts: %d", got)
+	}
+}
+
 // TestTextsOfTheReference compares whole errors, as some clients do.
 func TestTextsOfTheReference(t *testing.T) {
 	w := newWorld(t)
