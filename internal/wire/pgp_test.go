@@ -107,7 +107,7 @@ func TestPGP(t *testing.T) {
 	w.ok("GET", "auth/token/lookup-self", w.root, "")
 
 	for _, path := range []string{"sys/rotate/root", "sys/rekey"} {
-		begun := ask[pgpAnswer](w, "PUT", path+"/init", w.root, `{"secret_shares":2,"secret_threshold":2,"backup":true,"pgp_keys":`+string(both)+`}`)
+		begun := ask[pgpAnswer](w, "PUT", path+"/init", w.root, `{"secret_shares":2,"secret_threshold":2,"Backup":true,"pgp_keys":`+string(both)+`}`)
 		if len(begun.Fingerprints) != 2 || !begun.Backup {
 			t.Errorf("%+v", begun)
 		}

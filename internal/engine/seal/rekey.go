@@ -136,7 +136,7 @@ func (d rekeyDoor) now(ctx context.Context) (*engine.Response, error) {
 // begin starts. Everything that can be wrong with what will be made is found here,
 // and not when the holders of shares have met.
 func (d rekeyDoor) begin(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
-	f := engine.Read(req)
+	f := engine.Read(lowerCased(req)) // the Go client of Vault says "Backup"
 	shares, threshold := f.Int("secret_shares", 0), f.Int("secret_threshold", 0)
 	verify, pgp, backup := f.Bool("require_verification", false), f.List("pgp_keys"), f.Bool("backup", false)
 	switch {
