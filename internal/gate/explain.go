@@ -20,6 +20,7 @@ import (
 // their own.
 type Explainer struct {
 	Mounts   *engine.Mounts
+	Root     *engine.Realm // with the namespaces below; nil: there are none
 	Policies interface {
 		// Parsed returns the policies as they are compiled for a subject.
 		Parsed(ctx context.Context, names []string, who *entity.Identity) ([]*policy.Policy, error)
@@ -113,13 +114,13 @@ func (x *Explainer) holder(ctx context.Context, ask Question, out *Explanation) 
 // ask completes a query as the gate does: what the path is, whether it needs sudo,
 // and whether a write is a create.
 func (x *Explainer) ask(ctx context.Context, q *policy.Query, out *Explanation) error {
-	slot, below, err := x.Mounts.Resolve(ctx, q.Path)
+	slot, below, in, err := x.find(ctx, q.Path)
 	if err != nil {
 		return sealedOr(err)
 	}
 	exists := true
 	if slot != nil {
-		out.Mount = slot.Mount.Path
+		out.Mount = in + slot.Mount.Path
 		q.Sudo = engine.MatchPath(slot.Special.Sudo, below)
 		if q.Need == Write {
 			if exists, err = slot.Engine.Exists(ctx, below); err != nil {
@@ -138,6 +139,20 @@ func (x *Explainer) ask(ctx context.Context, q *policy.Query, out *Explanation) 
 			WithHint("it is one of: read, list, write, create, update, patch, delete, scan")
 	}
 	return nil
+}
+
+// find is the engine of a path, also within a namespace, whose path it returns too.
+func (x *Explainer) find(ctx context.Context, path string) (slot *engine.Slot, below, in string, err error) {
+	mounts := x.Mounts
+	if x.Root != nil {
+		realm, rest, err := x.Root.Find(ctx, path)
+		if err != nil {
+			return nil, "", "", err
+		}
+		mounts, path, in = realm.Mounts, rest, realm.Path
+	}
+	slot, below, err = mounts.Resolve(ctx, path)
+	return slot, below, in, err
 }
 
 func absent(names []string, found []*policy.Policy) (missing []string) {

@@ -61,6 +61,7 @@ type recorded struct {
 	Path    string                     `json:"path"`
 	Held    []string                   `json:"held"`
 	Entity  string                     `json:"entity"`
+	Of      string                     `json:"token_namespace"` // "": the root
 	WrapTTL int64                      `json:"wrap_ttl"`
 	Fields  map[string]json.RawMessage `json:"fields"`
 }
@@ -81,7 +82,7 @@ func (s *Simulation) Add(ctx context.Context, rec audit.Record) error {
 	}
 	text, err := s.open(rec)
 	var d recorded
-	if err != nil || json.Unmarshal(text, &d) != nil || len(d.Held) == 0 {
+	if err != nil || json.Unmarshal(text, &d) != nil || len(d.Held) == 0 || d.Of != "" { // the policies of another namespace are others
 		s.Unknown++
 		return nil
 	}
@@ -107,7 +108,7 @@ func (s *Simulation) replay(ctx context.Context, rec audit.Record, d recorded) e
 			return err
 		}
 		q := policy.Query{Path: d.Path, Need: r.Op, Fields: fields, WrapTTL: time.Duration(d.WrapTTL) * time.Second}
-		slot, below, err := s.x.Mounts.Resolve(ctx, d.Path)
+		slot, below, _, err := s.x.find(ctx, d.Path)
 		if err != nil {
 			return sealedOr(err)
 		}

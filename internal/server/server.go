@@ -261,7 +261,7 @@ func (s *Server) openDoors(context.Context) (err error) {
 		Planner:   &plan.Planner{Catalog: s.catalog, Workloads: s.workloads, Policies: s.policies, Notifications: s.notify, Loop: s.identity},
 		EnrolNode: s.enrolNode, Records: s.auditRecords, EachRecord: s.eachRecord, OpenRecord: s.gate.Open, Anchor: s.audit.Head,
 		Keys: provenance.NewKeyring(s.barrier.Space().Sub("signing")), Verifier: "goldkeep://" + s.config.TrustDomain,
-		Explainer: &gate.Explainer{Mounts: s.mounts, Policies: s.policies, Tokens: s.tokens, Entities: s.entities},
+		Explainer: &gate.Explainer{Mounts: s.mounts, Root: s.house.Root, Policies: s.policies, Tokens: s.tokens, Entities: s.entities},
 		TempDir:   s.config.Data, Version: Version, Log: s.log,
 	})
 	s.mounts.Fix("api/", "api", "Goldkeep's own API", s.api)
