@@ -97,13 +97,17 @@ func (s *Store) group(ctx context.Context, c *conn, first *job) {
 }
 
 // again runs jobs anew in a transaction that it begins, so that the failure of one
-// leaves the others untouched.
+// leaves the others untouched. An error means that the transaction is over: SQLite
+// ends it by itself where the disk is full or broken. What came after would be
+// committed apart from the rest, and nobody told.
 func again(ctx context.Context, c *conn, jobs []*job) error {
 	if _, err := c.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		j.apart(ctx, c)
+		if err := j.apart(ctx, c); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -131,20 +135,19 @@ func (j *job) run(c *conn) bool {
 	return j.err == nil || !j.tx.wrote
 }
 
-// apart executes the job in a savepoint of its own.
-func (j *job) apart(ctx context.Context, c *conn) {
+// apart executes the job in a savepoint of its own. The error is not the job's: the
+// transaction cannot go on.
+func (j *job) apart(ctx context.Context, c *conn) error {
 	if _, err := c.exec(ctx, "SAVEPOINT job"); err != nil {
-		j.err = broken("begin", err)
-		return
+		return err
 	}
 	if !j.run(c) {
 		if _, err := c.exec(ctx, "ROLLBACK TO job"); err != nil {
-			j.err = broken("roll back", err)
+			return err
 		}
 	}
-	if _, err := c.exec(ctx, "RELEASE job"); err != nil && j.err == nil {
-		j.err = broken("end", err)
-	}
+	_, err := c.exec(ctx, "RELEASE job")
+	return err
 }
 
 func (j *job) finish(commit error) {
