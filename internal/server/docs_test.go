@@ -48,6 +48,8 @@ func fields(typ reflect.Type, prefix string) (names []string) {
 		name := prefix + f.Tag.Get("yaml")
 		switch {
 		case f.Tag.Get("yaml") == "-":
+		case f.Tag.Get("yaml") == ",inline":
+			names = append(names, fields(f.Type, prefix)...)
 		case f.Type.Kind() == reflect.Struct:
 			names = append(names, fields(f.Type, name+".")...)
 		default:
