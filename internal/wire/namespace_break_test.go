@@ -43,7 +43,9 @@ func newApart(t *testing.T) *apart {
 	a.group = w.text(w.ok("POST", "identity/group", w.root, `{"name":"g","policies":["all"]}`, in("team")...), "data", "id")
 	a.lease = w.text(w.ok("GET", "creds/x", w.root, "", in("team")...), "lease_id")
 	a.wrapped = w.text(w.ok("GET", "secret/data/a", a.team, "", append(in("team"), "X-Vault-Wrap-TTL", "60")...), "wrap_info", "token")
-	a.batch = w.tokenIn("team", a.team, `{"policies":["all"],"type":"batch"}`)
+	// One that hangs on no other token: nothing but its seal keeps it in its namespace.
+	w.ok("POST", "auth/userpass/users/bob", w.root, `{"password":"x","policies":["all"],"token_type":"batch"}`, in("team")...)
+	a.batch = w.text(w.ok("POST", "auth/userpass/login/bob", "", `{"password":"x"}`, in("team")...), "auth", "client_token")
 	return a
 }
 
