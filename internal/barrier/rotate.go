@@ -206,7 +206,7 @@ func (b *Barrier) Watch(ctx context.Context) error {
 		if err == nil {
 			err = b.dropHeir(ctx, s)
 		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil { // it is no failure to be told to stop
 			return err
 		}
 		<-ctx.Done()
