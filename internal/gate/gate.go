@@ -6,6 +6,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -183,14 +184,11 @@ func (g *Gate) begin(req *Request) *walk {
 }
 
 // route finds the namespace and in it the engine. A path nobody serves is no error yet: whether the
-// caller may know that is for decide to say.
+// caller may know that is for decide to say. What leads nowhere counts for the quotas too.
 func (g *Gate) route(ctx context.Context, w *walk) error {
-	if err := checkPath(w.Path); err != nil {
-		return err
-	}
-	for _, step := range [...]func(context.Context, *walk) error{g.enter, g.find, g.belong} {
+	for _, step := range [...]func(context.Context, *walk) error{named, g.enter, g.find, g.belong} {
 		if err := step(ctx, w); err != nil {
-			return err
+			return cmp.Or(g.limit(ctx, w), err)
 		}
 	}
 	always := false
@@ -206,6 +204,8 @@ func (g *Gate) route(ctx context.Context, w *walk) error {
 	}
 	return nil
 }
+
+func named(_ context.Context, w *walk) error { return checkPath(w.Path) }
 
 // limit asks the quotas, which while sealed nobody can know.
 func (g *Gate) limit(ctx context.Context, w *walk) error {

@@ -280,6 +280,25 @@ func TestQuotaOfNamespace(t *testing.T) {
 	t.Error("an inherited quota does not limit below")
 }
 
+// TestQuotaOfNowhere counts requests too that are refused before an engine is found:
+// each leaves a record in the audit log, whoever sends it.
+func TestQuotaOfNowhere(t *testing.T) {
+	for does, asks := range map[string]struct{ path, in string }{
+		"a namespace there is not": {"secret/data/a", "nowhere"}, "two namespaces": {"secret/data/a", "team/../other"},
+		"a path of the root alone": {"sys/audit", "team"}, "a path that leads out": {"secret/data/..", ""},
+	} {
+		a := newApart(t)
+		a.ok("POST", "sys/quotas/rate-limit/all", a.root, `{"rate":2,"interval":"1h"}`)
+		status := 0
+		for range 4 {
+			status, _ = a.do("GET", asks.path, "", "", in(asks.in)...)
+		}
+		if status != 429 {
+			t.Errorf("%s is asked for four times where two are allowed: %d", does, status)
+		}
+	}
+}
+
 // TestDeletedNamespace: when deleting has answered, nobody reaches it; what was handed
 // out is taken back, and all is gone, also what is written meanwhile.
 func TestDeletedNamespace(t *testing.T) {

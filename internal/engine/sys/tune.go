@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
@@ -285,6 +287,16 @@ const (
 	maxMoves = 100 // remembered
 )
 
+// unreachable reports whether a path is one that is refused in requests: what was
+// moved there would be lost.
+func unreachable(path string) bool {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	return len(path) > maxMountPath || strings.Contains(path, "..") || strings.Contains(path, "//") || !utf8.ValidString(path) || strings.ContainsFunc(path, odd)
+}
+
+// maxMountPath leaves room in a path for what is below the mount, in bytes.
+const maxMountPath = 512
+
 func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars) (*engine.Response, error) {
 	f := engine.Read(req)
 	from, to := f.Text("from"), f.Text("to")
@@ -299,6 +311,8 @@ func (e *Engine) remount(ctx context.Context, req *engine.Request, _ engine.Vars
 		return nil, fault.New(fault.Invalid, "cannot remount auth mount to non-auth mount %q", m.To)
 	case !isAuthName(m.From) && protected(m.To) || m.To == "auth/":
 		return nil, fault.New(fault.Invalid, "cannot remount to destination %s", m.To)
+	case unreachable(m.To):
+		return nil, fault.New(fault.Invalid, "cannot remount to destination %q: no request could name it", m.To)
 	}
 	if err := e.o.Leases.RevokePrefix(ctx, m.From, true); err != nil {
 		return nil, err
