@@ -35,6 +35,7 @@ type Subject struct {
 	Orphan   bool              // has no parent
 	CIDRs    []string          // ranges of addresses the token may be used from; none: any
 	LastUse  bool              // this was the last use allowed: revoke the token after the request
+	Limited  bool              // it can be used a number of times, this one among them
 	Foreign  *Patron           // the token is of a namespace above, and is this one there: neither its policies nor its identity mean anything here; nil: it is of this one
 }
 

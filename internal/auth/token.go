@@ -328,6 +328,7 @@ func (r *record) subject(who *entity.Identity) *Subject {
 	return &Subject{
 		Accessor: r.Accessor, Owner: r.Accessor, Display: r.Display, Policies: policies, Identity: who, Meta: maps.Clone(r.Meta), Instance: r.Instance, CIDRs: r.CIDRs,
 		Root: r.root(), Expires: r.Expires, Path: r.Path, Orphan: r.Parent == "", LastUse: r.Spent,
+		Limited: r.Spent || r.NumUses > 0,
 	}
 }
 

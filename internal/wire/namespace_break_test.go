@@ -280,6 +280,22 @@ func TestQuotaOfNamespace(t *testing.T) {
 	t.Error("an inherited quota does not limit below")
 }
 
+// TestPatronBinds: what binds a token binds those it makes in a namespace below.
+func TestPatronBinds(t *testing.T) {
+	a := newApart(t)
+	a.ok("PUT", "sys/policies/acl/above", a.root, `{"policy":"path \"team/*\" { capabilities = [\"create\",\"read\",\"update\",\"sudo\"] }"}`)
+	a.ok("POST", "auth/token/roles/near", a.root, `{"allowed_policies":"above","token_bound_cidrs":"127.0.0.0/8"}`)
+	by := a.text(a.ok("POST", "auth/token/create/near", a.root, `{}`), "auth", "client_token")
+	made := a.tokenIn("team", by, `{"policies":["all"]}`)
+	if answer := a.ok("GET", "auth/token/lookup-self", made, "", in("team")...); !strings.Contains(string(answer), `"bound_cidrs":["127.0.0.0/8"]`) {
+		t.Errorf("made by a token of some addresses, good from all: %s", answer)
+	}
+	few := a.text(a.ok("POST", "auth/token/create", a.root, `{"policies":["above"],"num_uses":3}`), "auth", "client_token")
+	if status, answer := a.do("POST", "auth/token/create", few, `{"policies":["all"]}`, in("team")...); status != 400 {
+		t.Errorf("a token of three uses makes one that can be used for ever: %d %s", status, answer)
+	}
+}
+
 // TestQuotaOfNowhere counts requests too that are refused before an engine is found:
 // each leaves a record in the audit log, whoever sends it.
 func TestQuotaOfNowhere(t *testing.T) {

@@ -211,7 +211,7 @@ func (e *Engine) createByRole(ctx context.Context, req *engine.Request, v engine
 	if err := r.alias(req, &n); err != nil {
 		return nil, err
 	}
-	return e.grant(ctx, n)
+	return e.grant(ctx, req, n)
 }
 
 // roleTerms are what a role says of its tokens now. Where it is gone they are not

@@ -161,8 +161,12 @@ func fromAbove(req *engine.Request, n *auth.NewToken) error {
 	if !sudo(req) {
 		return errSudo("directly generate a token in a child namespace")
 	}
-	if n.Patron, n.Parent = req.Subject.Foreign, nil; req.Subject.Batch {
+	n.Patron, n.Parent = req.Subject.Foreign, nil
+	switch {
+	case req.Subject.Batch:
 		return fault.New(fault.Invalid, "batch tokens cannot create more tokens")
+	case req.Subject.Limited:
+		return fault.New(fault.Invalid, "a token with limited uses cannot create other tokens")
 	}
 	return nil
 }
@@ -201,10 +205,14 @@ func (e *Engine) make(ctx context.Context, req *engine.Request, orphan, sudo boo
 	if f := engine.Read(req); f.Text("entity_alias") != "" {
 		return nil, fault.New(fault.Invalid, "'entity_alias' is only allowed in combination with token role")
 	}
-	return e.grant(ctx, n)
+	return e.grant(ctx, req, n)
 }
 
-func (e *Engine) grant(ctx context.Context, n auth.NewToken) (*engine.Response, error) {
+// grant makes a token. What binds a patron binds what it makes, as with parents.
+func (e *Engine) grant(ctx context.Context, req *engine.Request, n auth.NewToken) (*engine.Response, error) {
+	if n.Patron != nil && !n.NoParent && len(n.CIDRs) == 0 {
+		n.CIDRs = req.Subject.CIDRs
+	}
 	granted, err := e.tokens.Create(ctx, n)
 	if err != nil {
 		return nil, err
