@@ -368,18 +368,18 @@ func cleanPolicies(names []string) []string {
 
 // insert writes a new record with everything that leads to it.
 func (t *Tokens) insert(ctx context.Context, tx store.Tx, w barrier.Writer, rec *record) error {
-	old, err := w.Get(ctx, recordPath(rec.key))
+	e, err := rec.entry()
 	if err != nil {
 		return err
 	}
-	if old != nil {
-		return fault.New(fault.Invalid, "cannot create a token with a duplicate ID")
-	}
-	if err := save(ctx, w, rec); err != nil {
-		return err
-	}
-	if err := w.Put(ctx, barrier.Entry{Path: accessorPath(rec.Accessor), Value: []byte(rec.key)}); err != nil {
-		return err
+	for _, e := range []barrier.Entry{e, {Path: accessorPath(rec.Accessor), Value: []byte(rec.key)}} {
+		added, err := w.Add(ctx, e)
+		if err != nil {
+			return err
+		}
+		if !added {
+			return fault.New(fault.Invalid, "cannot create a token with a duplicate ID")
+		}
 	}
 	if rec.Instance != "" {
 		if err := w.Put(ctx, barrier.Entry{Path: instancePath(rec), Value: []byte(rec.key)}); err != nil {

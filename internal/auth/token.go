@@ -194,18 +194,27 @@ func loadAccessor(ctx context.Context, r barrier.Reader, accessor string) (*reco
 
 // save writes a record, with the index entries that lead to it.
 func save(ctx context.Context, w barrier.Writer, rec *record) error {
-	value, err := json.Marshal(rec)
+	e, err := rec.entry()
 	if err != nil {
 		return err
 	}
-	e := barrier.Entry{Path: recordPath(rec.key), Value: value, Expires: rec.Expires}
-	switch {
-	case rec.Parent != "":
-		e.Group = childrenOf(rec.Parent)
-	case rec.Origin != "":
-		e.Group = originOf(rec.Origin)
-	}
 	return w.Put(ctx, e)
+}
+
+// entry is the record as it is kept.
+func (r *record) entry() (barrier.Entry, error) {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return barrier.Entry{}, err
+	}
+	e := barrier.Entry{Path: recordPath(r.key), Value: value, Expires: r.Expires}
+	switch {
+	case r.Parent != "":
+		e.Group = childrenOf(r.Parent)
+	case r.Origin != "":
+		e.Group = originOf(r.Origin)
+	}
+	return e, nil
 }
 
 // accepted reports whether a record and everything it descends from is live.

@@ -45,6 +45,9 @@ type Writer interface {
 	Reader
 	// Put creates or replaces an entry.
 	Put(ctx context.Context, e Entry) error
+	// Add creates an entry; false, and nothing changed, where there is one. It is
+	// quicker than Put.
+	Add(ctx context.Context, e Entry) (bool, error)
 	// Delete removes an entry; removing nothing is fine.
 	Delete(ctx context.Context, path string) error
 	// DeleteTree removes every entry below a folder.

@@ -97,11 +97,21 @@ func TestTreeBehavesLikeAMap(t *testing.T) {
 			path := strings.Join([]string{"a", "b", "c", "d"}[:1+rng.IntN(4)], "/") + fmt.Sprint(rng.IntN(3))
 			value := fmt.Sprint(step)
 			err := space.Update(ctx, func(w barrier.Writer) error {
-				switch rng.IntN(5) {
-				case 0, 1, 2:
+				switch rng.IntN(6) {
+				case 0, 1:
 					model[path] = value
 					return w.Put(ctx, barrier.Entry{Path: path, Value: []byte(value)})
-				case 3:
+				case 2, 3:
+					_, there := model[path]
+					if !there {
+						model[path] = value
+					}
+					added, err := w.Add(ctx, barrier.Entry{Path: path, Value: []byte(value)})
+					if err == nil && added == there {
+						t.Errorf("step %d: added %s: %v", step, path, added)
+					}
+					return err
+				case 4:
 					delete(model, path)
 					return w.Delete(ctx, path)
 				default:

@@ -23,58 +23,89 @@ type writer struct {
 }
 
 func (w *writer) Put(ctx context.Context, e Entry) error {
+	_, err := w.set(ctx, e, w.upsert)
+	return err
+}
+
+func (w *writer) Add(ctx context.Context, e Entry) (bool, error) {
+	return w.set(ctx, e, w.insert)
+}
+
+// set writes an entry in one of two ways, and the folders that a new one needs.
+func (w *writer) set(ctx context.Context, e Entry, write func(context.Context, written) (bool, error)) (created bool, err error) {
 	whole, err := w.full(e.Path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(e.Value) > maxValue {
-		return fault.New(fault.TooLarge, "the value has %d bytes; the limit is %d", len(e.Value), maxValue)
+		return false, fault.New(fault.TooLarge, "the value has %d bytes; the limit is %d", len(e.Value), maxValue)
 	}
 	e.Path = whole
 	if e.Group != "" {
 		e.Group = w.space.prefix + e.Group
 	}
-	created, err := w.upsert(ctx, e)
-	if err != nil || !created {
-		return err
+	r, err := w.seal(e)
+	if err != nil {
+		return false, err
+	}
+	if created, err = write(ctx, r); err != nil || !created {
+		return false, err
 	}
 	for dir := parent(whole); dir != ""; dir = parent(dir) {
-		made, err := w.upsert(ctx, Entry{Path: dir + "/"})
-		if err != nil || !made {
-			return err // the folders above exist too
-		}
-	}
-	return nil
-}
-
-// upsert writes a row and reports whether it is new. A folder's row never changes.
-func (w *writer) upsert(ctx context.Context, e Entry) (created bool, err error) {
-	key, dir, zone, err := w.place(e.Path)
-	if err != nil {
-		return false, err
-	}
-	var grp []byte
-	if e.Group != "" {
-		if grp, err = w.keys.mac("group", []byte(e.Group)); err != nil {
+		if r, err = w.seal(Entry{Path: dir + "/"}); err != nil {
 			return false, err
 		}
-	}
-	body, err := w.keys.seal("entry", encodeEntry(e), bound(key, store.Millis(e.Expires), grp))
-	if err != nil {
-		return false, err
-	}
-	w.touched = append(w.touched, key)
-	if !strings.HasSuffix(e.Path, "/") {
-		n, err := w.tx.Exec(ctx, "UPDATE barrier_entry SET body = ?, expires = ?, grp = ? WHERE key = ?", body, store.Millis(e.Expires), grp, key)
+		made, err := w.insert(ctx, r)
 		if err != nil {
-			return false, fmt.Errorf("write entry: %w", err)
+			return false, err
 		}
-		if n > 0 {
-			return false, nil
+		if !made {
+			break // the folders above exist too
 		}
 	}
+	return true, nil
+}
+
+// written is an entry as the table has it.
+type written struct {
+	key, dir, zone, grp, body []byte
+	expires                   int64
+}
+
+// seal makes the row of an entry. The cache forgets the one there was.
+func (w *writer) seal(e Entry) (r written, err error) {
+	if r.key, r.dir, r.zone, err = w.place(e.Path); err != nil {
+		return written{}, err
+	}
+	if e.Group != "" {
+		if r.grp, err = w.keys.mac("group", []byte(e.Group)); err != nil {
+			return written{}, err
+		}
+	}
+	r.expires = store.Millis(e.Expires)
+	if r.body, err = w.keys.seal("entry", encodeEntry(e), bound(r.key, r.expires, r.grp)); err != nil {
+		return written{}, err
+	}
+	w.touched = append(w.touched, r.key)
+	return r, nil
+}
+
+// upsert writes a row and reports whether it is new.
+func (w *writer) upsert(ctx context.Context, r written) (created bool, err error) {
+	n, err := w.tx.Exec(ctx, "UPDATE barrier_entry SET body = ?, expires = ?, grp = ? WHERE key = ?", r.body, r.expires, r.grp, r.key)
+	if err != nil {
+		return false, fmt.Errorf("write entry: %w", err)
+	}
+	if n > 0 {
+		return false, nil
+	}
+	return w.insert(ctx, r)
+}
+
+// insert writes a row where there is none.
+func (w *writer) insert(ctx context.Context, r written) (created bool, err error) {
 	n, err := w.tx.Exec(ctx, "INSERT INTO barrier_entry (key, dir, zone, grp, expires, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-		key, dir, zone, grp, store.Millis(e.Expires), body)
+		r.key, r.dir, r.zone, r.grp, r.expires, r.body)
 	if err != nil {
 		return false, fmt.Errorf("write entry: %w", err)
 	}
