@@ -63,8 +63,8 @@ type Move struct {
 // Catalog keeps images, environments, golden images and verdicts.
 type Catalog struct {
 	// OnKeep, where set before first use, is told of every verdict that is kept, in
-	// the transaction that keeps it: what it writes stands or falls with that. old is
-	// nil where no verdict was kept before.
+	// the transaction that keeps it (which may run twice):
+	// what it writes stands or falls with that. old is nil where none was kept before.
 	OnKeep func(ctx context.Context, tx store.Tx, old *verdict.Verdict, kept verdict.Verdict) error
 
 	// OnMove, where set before first use, is told of every channel that points at

@@ -325,8 +325,19 @@ func (m *Mounts) Move(ctx context.Context, from, to string) error {
 	})
 }
 
-// Forget drops what is held in memory, after sealing or restoring.
-func (m *Mounts) Forget() { m.table.Store(nil) }
+// Forget drops what is held in memory, also of the namespaces below, after sealing
+// or restoring.
+func (m *Mounts) Forget() {
+	t := m.table.Swap(nil)
+	if t == nil {
+		return
+	}
+	for _, below := range t.realms {
+		if below.realm != nil {
+			below.realm.Mounts.Forget()
+		}
+	}
+}
 
 // inUse names the mount that a new one would shadow or be shadowed by.
 func (m *Mounts) inUse(list map[string]Mount, path string) string {

@@ -29,7 +29,13 @@ func (shared) Exclusive() bool { return false }
 // house is one server's namespaces, over a store that two servers share.
 func house(t *testing.T, st store.Store, init bool) *realm.House {
 	t.Helper()
-	b, err := barrier.Open(t.Context(), shared{st})
+	h, _ := built(t, shared{st}, init)
+	return h
+}
+
+func built(t *testing.T, st store.Store, init bool) (*realm.House, *barrier.Barrier) {
+	t.Helper()
+	b, err := barrier.Open(t.Context(), st)
 	must(t, err)
 	key := bytes.Repeat([]byte{7}, 32)
 	if init {
@@ -39,9 +45,9 @@ func house(t *testing.T, st store.Store, init bool) *realm.House {
 	}
 	must(t, b.UnsealWithFile(t.Context(), key))
 	return realm.New(realm.Options{
-		Store: shared{st}, Space: b.Space(), Keys: b, Leases: lease.New(lease.Options{Space: b.Space().Sub("lease")}),
+		Store: st, Space: b.Space(), Keys: b, Leases: lease.New(lease.Options{Space: b.Space().Sub("lease")}),
 		Kinds: func(*engine.Realm) map[string]engine.Kind { return map[string]engine.Kind{"kv": kv.New} }, Fix: func(*engine.Realm) {},
-	})
+	}), b
 }
 
 func must(t *testing.T, err error) {
@@ -53,6 +59,31 @@ func must(t *testing.T, err error) {
 
 func put(ctx context.Context, h *realm.House, name string) (*engine.Mount, error) {
 	return h.Root.Mounts.PutNamespace(ctx, name, true, func(m map[string]string) (map[string]string, error) { return m, nil })
+}
+
+// TestSealedForgets: what a namespace mounts is not in memory once the server is sealed
+// and told to forget.
+func TestSealedForgets(t *testing.T) {
+	ctx := t.Context()
+	h, b := built(t, storetest.SQLite(t), true)
+	_, err := put(ctx, h, "team")
+	must(t, err)
+	team, err := h.Root.Enter(ctx, "team")
+	must(t, err)
+	_, err = put(ctx, &realm.House{Root: team}, "blue")
+	must(t, err)
+	blue, err := h.Root.Enter(ctx, "team/blue")
+	must(t, err)
+	for _, r := range []*engine.Realm{team, blue} {
+		must(t, r.Mounts.Add(ctx, engine.Mount{Path: "secret/", Kind: "kv"}))
+	}
+	b.Seal()
+	h.Root.Mounts.Forget()
+	for _, r := range []*engine.Realm{h.Root, team, blue} {
+		if mounts, err := r.Mounts.List(ctx); err == nil {
+			t.Errorf("%q still knows %d mounts", r.Path, len(mounts))
+		}
+	}
 }
 
 // TestTwoServers: what one has answered about a namespace holds at the other at once, and
