@@ -73,6 +73,24 @@ func (p *presence) close() {
 	}
 }
 
+// claim asks for the lock of whoever is alone. The database takes a moment to see that
+// a server has just ended, so it is asked for a second.
+func (p *presence) claim(ctx context.Context) (got bool, err error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for range 20 {
+		if got, err = lock(ctx, p.conn, "pg_try_advisory_lock"); got || err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-again.C:
+		}
+	}
+	return got, err
+}
+
 // Alone makes sure that no other node uses the database until release is called or
 // the store is closed. fault.Conflict: some do.
 func (s *Store) Alone(ctx context.Context) (release func(), err error) {
@@ -87,7 +105,7 @@ func (s *Store) Alone(ctx context.Context) (release func(), err error) {
 	}
 	// Both locks can be held by one connection, and the first is given up only for the
 	// second: nobody comes in between.
-	got, err := lock(ctx, p.conn, "pg_try_advisory_lock")
+	got, err := p.claim(ctx)
 	if err != nil {
 		return nil, err
 	}
