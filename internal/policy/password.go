@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -156,14 +157,17 @@ func (c Charset) check(line int) error {
 }
 
 func (p *Password) check() error {
-	switch {
-	case p.Length <= 0 && len(p.Charsets) == 0:
-		return errors.New("2 errors occurred:\n\t* length must be > 0\n\t* no charset specified\n\n")
-	case p.Length <= 0:
-		return errors.New("1 error occurred:\n\t* length must be > 0\n\n")
-	case len(p.Charsets) == 0:
-		return errors.New("1 error occurred:\n\t* no charset specified\n\n")
-	case len(p.Charsets) > maxCharsets:
+	var faults []string
+	if p.Length <= 0 {
+		faults = append(faults, "length must be > 0")
+	}
+	if len(p.Charsets) == 0 {
+		faults = append(faults, "no charset specified")
+	}
+	if faults != nil {
+		return listed(faults)
+	}
+	if len(p.Charsets) > maxCharsets {
 		return fmt.Errorf("there must be 1 to %d charsets", maxCharsets)
 	}
 	needed := 0
@@ -171,9 +175,18 @@ func (p *Password) check() error {
 		needed += min(c.Min, maxPassword+1)
 	}
 	if needed > p.Length {
-		return fmt.Errorf("1 error occurred:\n\t* specified rules require at least %d characters but %d is specified\n\n", needed, p.Length)
+		return listed([]string{fmt.Sprintf("specified rules require at least %d characters but %d is specified", needed, p.Length)})
 	}
 	return nil
+}
+
+// listed says faults in the form that clients of Vault know.
+func listed(faults []string) error {
+	count := "1 error"
+	if len(faults) > 1 {
+		count = fmt.Sprintf("%d errors", len(faults))
+	}
+	return errors.New(count + " occurred:\n\t* " + strings.Join(faults, "\n\t* ") + "\n\n")
 }
 
 // Generate makes a password: of each charset as many as it asks for, the rest from
