@@ -85,7 +85,7 @@ func (p PURL) String() string {
 	}
 	sign := "?"
 	for _, key := range slices.Sorted(maps.Keys(p.Qualifiers)) {
-		b.WriteString(sign + key + "=" + url.QueryEscape(p.Qualifiers[key]))
+		b.WriteString(sign + key + "=" + strings.ReplaceAll(url.QueryEscape(p.Qualifiers[key]), "+", "%20"))
 		sign = "&"
 	}
 	return b.String()
