@@ -56,7 +56,7 @@ func (e *Engine) authURL(ctx context.Context, req *engine.Request, _ engine.Vars
 		return nil, fault.New(fault.Invalid, "missing client_nonce")
 	case len(fl.Redirect) > maxField || len(fl.ClientNonce) > maxField:
 		return nil, fault.New(fault.TooLarge, "redirect_uri and client_nonce have at most %d bytes", maxField)
-	case r.Type != typeOIDC || !redirectAllowed(fl.Redirect, r.Redirects):
+	case r.Type != typeOIDC || !engine.RedirectAllowed(fl.Redirect, r.Redirects):
 		return &engine.Response{Data: map[string]any{"auth_url": ""}}, nil
 	}
 	d, err := p.discovered(ctx, req.Now)

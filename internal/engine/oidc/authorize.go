@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -152,7 +151,7 @@ func (a *asking) wrong(p *provider, c *client) *refusal {
 		return refuse("invalid_client_id", "client with client_id not found")
 	case a.redirect == "":
 		return refuse("invalid_request", "redirect_uri parameter is required")
-	case !redirectAllowed(a.redirect, c.Redirects):
+	case !engine.RedirectAllowed(a.redirect, c.Redirects):
 		return refuse("invalid_redirect_uri", "redirect_uri is not allowed for the client")
 	case !p.admits(c.ID):
 		return refuse("unauthorized_client", "client is not authorized to use the provider")
@@ -263,28 +262,4 @@ func (e *Engine) takeGrant(ctx context.Context, code string, now time.Time) (g *
 		return w.Delete(ctx, codePath(code))
 	})
 	return g, err
-}
-
-// redirectAllowed reports whether a browser may be sent back to an address: one of
-// the list to the letter, but for the port of a program on the person's own
-// machine (RFC 8252, section 7.3).
-func redirectAllowed(text string, allowed []string) bool {
-	if slices.Contains(allowed, text) {
-		return true
-	}
-	at, ok := loopback(text)
-	return ok && slices.ContainsFunc(allowed, func(a string) bool {
-		other, ok := loopback(a)
-		return ok && other == at
-	})
-}
-
-// loopback is an address on the machine itself, without its port.
-func loopback(text string) (string, bool) {
-	u, err := url.Parse(text)
-	if err != nil || u.User != nil || u.Fragment != "" || u.Opaque != "" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
-		return "", false
-	}
-	u.Host = u.Hostname()
-	return u.String(), true
 }
