@@ -24,7 +24,7 @@ var rooms = strings.Fields(`
 	fault manifest store snapshot barrier kms audit lease config
 	courier image leak dockerfile extract component sbom advisory finding fleet vex provenance signer verdict scan report catalog
 	ca attest workload identity notify
-	policy fetch entity auth quota engine realm gate
+	policy otp fetch entity auth quota engine realm gate
 	plan listener wire api agent term keeper sign cli server
 `)
 

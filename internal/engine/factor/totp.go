@@ -4,33 +4,17 @@
 package factor
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/subtle"
-	"encoding/base32"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"hash"
-	"image/png"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/boombuler/barcode"
-	"github.com/boombuler/barcode/qr"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/entity"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/otp"
 )
 
 // totp are the settings of codes that change with time (RFC 6238).
@@ -44,8 +28,6 @@ type totp struct {
 	Skew      int    `json:"skew"` // how many periods before and after a code is accepted
 	Attempts  int    `json:"attempts"`
 }
-
-var hashes = map[string]func() hash.Hash{"SHA1": sha1.New, "SHA256": sha256.New, "SHA512": sha512.New}
 
 // The limits of the settings.
 const (
@@ -72,7 +54,7 @@ func readTOTP(f *engine.Fields) (*totp, error) {
 	switch {
 	case f.Err() != nil:
 		return nil, f.Err()
-	case hashes[t.Algorithm] == nil:
+	case !otp.Known(t.Algorithm):
 		return nil, fault.New(fault.Invalid, "unrecognized algorithm")
 	case t.Digits != 6 && t.Digits != 8:
 		return nil, fault.New(fault.Invalid, "digits can only be 6 or 8")
@@ -97,31 +79,9 @@ func (t *totp) show(data map[string]any) {
 	data["algorithm"], data["digits"], data["skew"], data["max_validation_attempts"] = t.Algorithm, t.Digits, t.Skew, t.Attempts
 }
 
-// code is the code of a counter with a key: RFC 4226, section 5.3.
-func (t *totp) code(key []byte, counter uint64) string {
-	mac := hmac.New(hashes[t.Algorithm], key)
-	_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, counter)) // a hash never fails
-	sum := mac.Sum(nil)
-	at := sum[len(sum)-1] & 0x0f
-	number := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
-	modulus := uint32(1_000_000)
-	if t.Digits == 8 {
-		modulus = 100_000_000
-	}
-	return fmt.Sprintf("%0*d", t.Digits, number%modulus)
-}
-
-// match finds the counter a code belongs to, among those accepted now. All are
-// looked at, whichever fits.
-func (t *totp) match(key []byte, code string, now time.Time) (counter uint64, ok bool) {
-	current := uint64(now.Unix()) / uint64(t.Period)
-	for step := -t.Skew; step <= t.Skew; step++ {
-		c := current + uint64(step) // wraps for -1, as it should
-		if subtle.ConstantTimeCompare([]byte(t.code(key, c)), []byte(code)) == 1 {
-			counter, ok = c, true
-		}
-	}
-	return counter, ok
+// codes are those of a secret made with these settings.
+func (t *totp) codes(key []byte) otp.Codes {
+	return otp.Codes{Secret: key, Algorithm: t.Algorithm, Period: t.Period, Digits: t.Digits, Skew: t.Skew}
 }
 
 // secret is somebody's second factor. The settings are those of its making, which is
@@ -154,7 +114,7 @@ func (s *secret) try(code string, attempts int, now time.Time) error {
 		return fault.New(fault.Denied, "maximum TOTP validation attempts %d exceeded the allowed attempts %d. Please try again in %v seconds",
 			s.Wrong+1, attempts, int(s.Since.Add(lock).Sub(now)/time.Second)+1)
 	}
-	counter, ok := s.TOTP.match(s.Key, code, now)
+	counter, ok := s.TOTP.codes(s.Key).Match(code, now)
 	switch {
 	case ok && counter <= s.Last:
 		return fault.New(fault.Denied, "code already used; new code is available in %d seconds", s.TOTP.Period)
@@ -248,36 +208,14 @@ func (e *Engine) destroy(ctx context.Context, req *engine.Request, _ engine.Vars
 
 // hand is a new secret as authenticator apps read it.
 func (s *secret) hand(account string) (*engine.Response, error) {
-	q := url.Values{}
-	q.Set("secret", base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(s.Key))
-	q.Set("issuer", s.TOTP.Issuer)
-	q.Set("period", strconv.Itoa(s.TOTP.Period))
-	q.Set("algorithm", s.TOTP.Algorithm)
-	q.Set("digits", strconv.Itoa(s.TOTP.Digits))
-	text := "otpauth://totp/" + url.PathEscape(s.TOTP.Issuer) + ":" + account + "?" + strings.ReplaceAll(q.Encode(), "+", "%20")
+	text := s.TOTP.codes(s.Key).URL(s.TOTP.Issuer, account)
 	answer := map[string]string{"url": text, "barcode": ""}
 	if s.TOTP.QRSize > 0 {
-		picture, err := draw(text, s.TOTP.QRSize)
+		picture, err := otp.Picture(text, s.TOTP.QRSize)
 		if err != nil {
 			return nil, err
 		}
 		answer["barcode"] = picture
 	}
 	return &engine.Response{Data: answer}, nil
-}
-
-// draw makes a QR code: PNG, in base64.
-func draw(text string, size int) (string, error) {
-	code, err := qr.Encode(text, qr.M, qr.Auto)
-	if err == nil {
-		code, err = barcode.Scale(code, size, size)
-	}
-	if err != nil {
-		return "", fault.New(fault.Invalid, "the QR code does not fit into %d pixels", size).WithHint("set the method's qr_size higher, or to 0")
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, code); err != nil {
-		return "", fmt.Errorf("draw QR code: %w", err)
-	}
-	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }

@@ -4,29 +4,16 @@
 package totp
 
 import (
-	"bytes"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/subtle"
 	"encoding/base32"
-	"encoding/base64"
-	"encoding/binary"
-	"fmt"
-	"hash"
-	"image/png"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/boombuler/barcode"
-	"github.com/boombuler/barcode/qr"
-
 	"github.com/goldkeep/goldkeep/internal/engine"
 	"github.com/goldkeep/goldkeep/internal/fault"
+	"github.com/goldkeep/goldkeep/internal/otp"
 )
 
 // key is one shared secret and how codes are made of it.
@@ -40,9 +27,6 @@ type key struct {
 	Skew      int    `json:"skew"` // how many periods before and after a code is accepted
 }
 
-// hashes are the algorithms of RFC 6238.
-var hashes = map[string]func() hash.Hash{"SHA1": sha1.New, "SHA256": sha256.New, "SHA512": sha512.New}
-
 // The limits of a key.
 const (
 	maxSecret = 1024 // bytes
@@ -51,33 +35,8 @@ const (
 	maxQR     = 2048 // pixels
 )
 
-// counter is the number of periods since 1970.
-func (k *key) counter(now time.Time) uint64 { return uint64(now.Unix()) / uint64(k.Period) }
-
-// code is the code of a counter: RFC 4226, section 5.3.
-func (k *key) code(counter uint64) string {
-	mac := hmac.New(hashes[k.Algorithm], k.Secret)
-	_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, counter)) // a hash never fails
-	sum := mac.Sum(nil)
-	at := sum[len(sum)-1] & 0x0f
-	number := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
-	modulus := uint32(1_000_000)
-	if k.Digits == 8 {
-		modulus = 100_000_000
-	}
-	return fmt.Sprintf("%0*d", k.Digits, number%modulus)
-}
-
-// match finds the counter a code belongs to, among those accepted now.
-func (k *key) match(code string, now time.Time) (counter uint64, ok bool) {
-	code = strings.TrimSpace(code)
-	for step := -k.Skew; step <= k.Skew; step++ {
-		c := k.counter(now) + uint64(step) // wraps for -1, as it should
-		if subtle.ConstantTimeCompare([]byte(k.code(c)), []byte(code)) == 1 {
-			counter, ok = c, true
-		}
-	}
-	return counter, ok
+func (k *key) codes() otp.Codes {
+	return otp.Codes{Secret: k.Secret, Algorithm: k.Algorithm, Period: k.Period, Digits: k.Digits, Skew: k.Skew}
 }
 
 // options are what a write of a key says.
@@ -202,7 +161,7 @@ func (k *key) takeURL(text string) error {
 
 func (k *key) validate() error {
 	switch {
-	case hashes[k.Algorithm] == nil:
+	case !otp.Known(k.Algorithm):
 		return fault.New(fault.Invalid, "the algorithm value is not valid").WithHint("it must be SHA1, SHA256 or SHA512")
 	case k.Digits != 6 && k.Digits != 8:
 		return fault.New(fault.Invalid, "the digits value can only be 6 or 8")
@@ -219,42 +178,18 @@ func (k *key) validate() error {
 }
 
 // url is the key as authenticator apps read it.
-func (k *key) url() string {
-	q := url.Values{}
-	q.Set("secret", base32Text.EncodeToString(k.Secret))
-	q.Set("issuer", k.Issuer)
-	q.Set("period", strconv.Itoa(k.Period))
-	q.Set("algorithm", k.Algorithm)
-	q.Set("digits", strconv.Itoa(k.Digits))
-	return "otpauth://totp/" + url.PathEscape(k.Issuer+":"+k.Account) + "?" + strings.ReplaceAll(q.Encode(), "+", "%20")
-}
+func (k *key) url() string { return k.codes().URL(k.Issuer, k.Account) }
 
 // show is the answer that hands a new key out: as url and, where size is not 0, as a
 // picture of so many pixels.
 func show(k *key, size int) (*engine.Response, error) {
 	answer := map[string]string{"url": k.url()}
 	if size > 0 {
-		picture, err := draw(k.url(), size)
+		picture, err := otp.Picture(k.url(), size)
 		if err != nil {
 			return nil, err
 		}
 		answer["barcode"] = picture
 	}
 	return &engine.Response{Data: answer}, nil
-}
-
-// draw makes a QR code: PNG, in base64.
-func draw(text string, size int) (string, error) {
-	code, err := qr.Encode(text, qr.M, qr.Auto)
-	if err != nil {
-		return "", fault.New(fault.Invalid, "the key is too long for a QR code").WithHint("set qr_size to 0")
-	}
-	if code, err = barcode.Scale(code, size, size); err != nil {
-		return "", fault.New(fault.Invalid, "the QR code does not fit into %d pixels", size).WithHint("set qr_size higher, or to 0")
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, code); err != nil {
-		return "", fmt.Errorf("draw QR code: %w", err)
-	}
-	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldkeep/goldkeep/internal/barrier"
@@ -153,7 +154,7 @@ func (e *Engine) code(ctx context.Context, req *engine.Request, v engine.Vars) (
 	if k == nil {
 		return nil, unknown(v["name"])
 	}
-	return &engine.Response{Data: map[string]string{"code": k.code(k.counter(req.Now))}}, nil
+	return &engine.Response{Data: map[string]string{"code": k.codes().At(k.codes().Counter(req.Now))}}, nil
 }
 
 // check says whether a code is right, and spends it. Who guesses has few tries: see
@@ -180,7 +181,7 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 		if err != nil {
 			return err
 		}
-		counter, right := k.match(code, req.Now)
+		counter, right := k.codes().Match(strings.TrimSpace(code), req.Now)
 		if valid = right; !right {
 			return tried.failed(ctx, w, v["name"], req.Now)
 		}
@@ -189,7 +190,7 @@ func (e *Engine) check(ctx context.Context, req *engine.Request, v engine.Vars) 
 				return err
 			}
 		}
-		return spend(ctx, w, usedAt(v["name"]), use{counter, k.counter(req.Now) - uint64(k.Skew)})
+		return spend(ctx, w, usedAt(v["name"]), use{counter, k.codes().Counter(req.Now) - uint64(k.Skew)})
 	})
 	if err != nil {
 		return nil, err

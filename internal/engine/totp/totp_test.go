@@ -40,7 +40,7 @@ func TestVectors(t *testing.T) {
 		for algorithm, want := range map[string]string{"SHA1": c.sha1, "SHA256": c.sha256, "SHA512": c.sha512} {
 			size := map[string]int{"SHA1": 20, "SHA256": 32, "SHA512": 64}[algorithm]
 			k := key{Secret: []byte(strings.Repeat(seed, 4)[:size]), Period: 30, Algorithm: algorithm, Digits: 8}
-			if got := k.code(k.counter(time.Unix(c.unix, 0))); got != want {
+			if got := k.codes().At(k.codes().Counter(time.Unix(c.unix, 0))); got != want {
 				t.Errorf("%s at %d: %s, want %s", algorithm, c.unix, got, want)
 			}
 		}
@@ -294,7 +294,7 @@ func FuzzURL(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if code := k.code(k.counter(noon)); len(code) != k.Digits {
+		if code := k.codes().At(k.codes().Counter(noon)); len(code) != k.Digits {
 			t.Errorf("%q gives %q", text, code)
 		}
 		again := options{url: k.url(), made: o.made}
